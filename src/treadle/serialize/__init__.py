@@ -1,0 +1,22 @@
+"""Calls, results and exceptions as bytes that any process can read."""
+
+from __future__ import annotations
+
+from treadle.serialize._failure import PackedException, pack_exception, unpack_exception
+from treadle.serialize._packed import Outcome, PackedCall, unwrap_outcome
+from treadle.serialize._pickling import dumps, loads
+from treadle.serialize._unpicklable import dumps_call, dumps_result, find_unpicklable
+
+__all__ = [
+    "Outcome",
+    "PackedCall",
+    "PackedException",
+    "dumps",
+    "dumps_call",
+    "dumps_result",
+    "find_unpicklable",
+    "loads",
+    "pack_exception",
+    "unpack_exception",
+    "unwrap_outcome",
+]
