@@ -7,18 +7,17 @@ of a soak; either makes the choice of examples random, and Hypothesis then print
 
 from __future__ import annotations
 
-import gc
 import os
 import random
-import sys
 import threading
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.leaks import left_descriptors, left_threads, loaded_kernel, open_descriptors
 
 EXAMPLES = os.environ.get("TREADLE_TEST_EXAMPLES")
 SOAK = os.environ.get("TREADLE_SOAK")
@@ -37,13 +36,6 @@ settings.load_profile("treadle")
 
 #: Tiers whose tests start threads and open files, and so are checked for what they leave.
 CHECKED_TIERS = ("integration", "acceptance")
-#: How long a test's threads and descriptors may take to go.
-GRACE_S = 5.0
-#: Threads that outlive a test by design, by the beginning of their names: the one engine thread of
-#: the process with its pool, and the loop thread that fsspec keeps for the life of the process.
-SHARED_THREADS = ("treadle-engine", "treadle-pool", "fsspecIO")
-#: What an event loop holds open as long as it lives.
-LOOP_TARGETS = ("anon_inode:", "socket:", "pipe:")
 
 
 def pytest_report_header() -> str:
@@ -91,66 +83,3 @@ def leak_check(request: pytest.FixtureRequest) -> Iterator[None]:
     complaints = loaded_kernel() + left_threads(threads) + left_descriptors(threads, descriptors)
     if complaints:
         pytest.fail("left behind: " + "; ".join(complaints), pytrace=False)
-
-
-def loaded_kernel() -> list[str]:
-    """Tell of a kernel that is still loaded, and unload it so that only one test is blamed."""
-    dflow = sys.modules.get("treadle.dataflow.dflow")
-    errors = sys.modules.get("treadle.errors")
-    if dflow is None or errors is None:
-        return []
-    loader = dflow.DataFlowKernelLoader
-    try:
-        kernel = loader.dfk()
-    except errors.NoDataFlowKernelError:
-        return []
-    kernel.cleanup()
-    loader.clear()
-    return ["a loaded kernel"]
-
-
-def left_threads(before: set[threading.Thread]) -> list[str]:
-    """Names of the threads that this test started and that do not end."""
-    deadline = time.monotonic() + GRACE_S
-    left = []
-    for thread in set(threading.enumerate()) - before:
-        if not thread.name.startswith(SHARED_THREADS):
-            thread.join(max(0.0, deadline - time.monotonic()))
-            if thread.is_alive():
-                left.append(f"thread {thread.name!r}")
-    return sorted(left)
-
-
-def left_descriptors(
-    threads: set[threading.Thread], before: dict[int, tuple[str, int]]
-) -> list[str]:
-    """Descriptors that this test opened and that do not close."""
-    # The first test that needs the engine starts it, and it stays with its loop's descriptors.
-    shared_started = any(
-        thread.name.startswith(SHARED_THREADS) for thread in set(threading.enumerate()) - threads
-    )
-    deadline = time.monotonic() + GRACE_S
-    while True:
-        gc.collect()
-        left = [
-            f"descriptor {number} -> {target}"
-            for number, (target, inode) in open_descriptors().items()
-            if before.get(number) != (target, inode)
-            and not (shared_started and target.startswith(LOOP_TARGETS))
-        ]
-        if not left or time.monotonic() > deadline:
-            return left
-        threading.Event().wait(0.02)
-
-
-def open_descriptors() -> dict[int, tuple[str, int]]:
-    """What this process holds open: target and inode by number; nothing where there is no /proc."""
-    found = {}
-    folder = Path("/proc/self/fd")
-    for entry in list(folder.iterdir()) if folder.is_dir() else []:
-        try:
-            target, inode = str(entry.readlink()), entry.stat().st_ino
-        except OSError:  # the descriptor of this very listing
-            continue
-        found[int(entry.name)] = (target, inode)
-    return found
