@@ -66,9 +66,9 @@ def pure_modules() -> list[Path]:
     ]
 
 
-def run_time_imports(tree: ast.AST) -> Iterator[tuple[int, str, str | None]]:
-    """Line, module and name of each import that happens at run time."""
-    for node in _outside_type_checking(tree):
+def run_time_imports(tree: ast.AST, *, lazy: bool = True) -> Iterator[tuple[int, str, str | None]]:
+    """Line, module and name of each import at run time; those inside functions if asked for."""
+    for node in _executed(tree, lazy=lazy):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name, None
@@ -77,14 +77,15 @@ def run_time_imports(tree: ast.AST) -> Iterator[tuple[int, str, str | None]]:
                 yield node.lineno, node.module, alias.name
 
 
-def _outside_type_checking(tree: ast.AST) -> Iterator[ast.AST]:
+def _executed(tree: ast.AST, *, lazy: bool) -> Iterator[ast.AST]:
+    """Every node but those in `if TYPE_CHECKING:`, and but those in functions unless asked for."""
     for child in ast.iter_child_nodes(tree):
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
             for other in child.orelse:
-                yield from _outside_type_checking(other)
-            continue
-        yield child
-        yield from _outside_type_checking(child)
+                yield from _executed(other, lazy=lazy)
+        elif lazy or not isinstance(child, Function):
+            yield child
+            yield from _executed(child, lazy=lazy)
 
 
 def functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, Function]]:
