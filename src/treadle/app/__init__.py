@@ -1,0 +1,5 @@
+"""Apps: Python functions and shell commands that run as tasks of a dataflow.
+
+`app` has the decorators; `_base` is what the three kinds share, and `python`, `bash` and `join`
+are the kinds. The rest is what runs where a task runs: streams, process groups, walltimes.
+"""

@@ -1,0 +1,70 @@
+"""Python apps: functions that run as they are."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar, ParamSpec, TypeVar
+
+from treadle.app._base import App
+from treadle.app._options import name_of
+from treadle.app._special import SPECIAL, check_walltime, for_function
+from treadle.app.timeout import call_with_walltime
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class PythonApp(App[P, R]):
+    """An app that runs a Python function; made by `python_app`."""
+
+    _kind: ClassVar[str] = "python_app"
+
+    def local(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the plain function here and now, without the engine."""
+        result: R = self.func(*args, **kwargs)
+        return result
+
+    def _special_target(self, call: dict[str, Any]) -> Callable[..., Any]:
+        return python_target(self.func, self._signature.takes, call)
+
+
+def python_target(
+    func: Callable[..., Any], takes: frozenset[str] | None, call: dict[str, Any]
+) -> Callable[..., Any]:
+    """What runs a Python function called with these keywords: itself, where that will do."""
+    if call.get("walltime") is None and (takes is None or SPECIAL & call.keys() <= takes):
+        return func
+    return PythonRunner(func, takes)
+
+
+class PythonRunner:
+    """Runs a function without the special keywords it does not take, and within its walltime."""
+
+    def __init__(self, func: Callable[..., Any], takes: frozenset[str] | None) -> None:
+        functools.update_wrapper(self, func)
+        #: What identifies the call for the memo table: the user's function, not this object.
+        self.__memo_func__ = func
+        self.__memo_extra__ = ""
+        self.func = func
+        self.takes = takes
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Run the function.
+
+        Raises:
+            AppTimeout: it ran longer than `walltime` seconds.
+        """
+        walltime = kwargs.get("walltime")
+        own = for_function(self.takes, kwargs)
+        if walltime is None:
+            return self.func(*args, **own)
+        name = name_of(self.func)
+        limit_s = check_walltime(name, "walltime", walltime)
+        return call_with_walltime(self.func, args, own, limit_s=limit_s, name=name)
+
+    def __reduce__(self) -> Any:
+        return PythonRunner, (self.func, self.takes)
+
+    def __repr__(self) -> str:
+        return f"<run {self.func!r}>"
