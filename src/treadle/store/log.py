@@ -194,6 +194,7 @@ class CheckpointLog:
     def _finish(self) -> None:
         if self._degraded is not None:
             return
+        self._release()
         try:
             self._segment.finish(sync=True)
         except OSError as error:
