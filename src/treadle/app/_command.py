@@ -15,8 +15,9 @@ import threading
 import time
 from typing import BinaryIO
 
+from treadle.app import _watcher
 from treadle.app._processes import Process, family, is_alive, signal_group, signal_one
-from treadle.app._timer import call_later
+from treadle.app._timer import Alarm, call_later
 from treadle.errors import AppException
 
 #: How long a command may take to end by itself after SIGTERM, before SIGKILL.
@@ -39,6 +40,7 @@ class Command:
         #: Who was there when it was told to end, and until when they may take.
         self._members: list[Process] = []
         self._patience_until = 0.0
+        self._impatience: Alarm | None = None
 
     def run(
         self,
@@ -66,6 +68,7 @@ class Command:
             if self._reason is not None:
                 raise self._reason
             process = self._process = _start(line, stdout, stderr)
+            _watcher.watcher.add(process.pid)
         alarm = None
         try:
             if limit_s is not None and timeout is not None:
@@ -99,7 +102,7 @@ class Command:
                 self._signal(self._process.pid, signal.SIGTERM)
                 # A command that was stopped must run to see that it is to end.
                 self._signal(self._process.pid, signal.SIGCONT)
-                call_later(GRACE_S, self.kill)
+                self._impatience = call_later(GRACE_S, self.kill)
         return True
 
     def kill(self) -> None:
@@ -113,10 +116,13 @@ class Command:
             told = self._reason is not None
         if told:
             # The leader is not reaped until this is done, so its number stays ours.
-            _wait_for_exit(process)
             self._sweep(process.pid)
+        _wait_for_exit(process)
         with self._lock:
             self._over = True
+        if self._impatience is not None:
+            self._impatience.cancel()
+        _watcher.watcher.forget(process.pid)
         return process.wait()
 
     def _sweep(self, leader: int) -> None:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import signal
 
-_PROC = Path("/proc")
+_PROC = "/proc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,8 @@ def _table() -> dict[int, _Row]:
 
 def _row(pid: int) -> _Row | None:
     try:
-        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
+        with open(f"{_PROC}/{pid}/stat", errors="replace") as file:
+            text = file.read()
     except OSError:
         return None
     # The name in parentheses may hold anything, parentheses too; after it come plain fields.

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 
+from treadle.app import _watcher
 from treadle.app._command import GRACE_S, Command
 from treadle.log import logger
 
@@ -82,6 +83,11 @@ def _still(commands: list[Command]) -> bool:
     return any(command in mine for mine in _running.values() for command in commands)
 
 
+def _at_exit() -> None:
+    kill_running()
+    _watcher.watcher.close_if_idle()
+
+
 def _hook_exit() -> None:
     global _exit_is_hooked
     if not _exit_is_hooked:
@@ -92,9 +98,9 @@ def _hook_exit() -> None:
             threading, "_register_atexit", atexit.register
         )
         try:
-            before_threads(kill_running)
+            before_threads(_at_exit)
         except RuntimeError:  # the interpreter is shutting down already
-            atexit.register(kill_running)
+            atexit.register(_at_exit)
 
 
 def _forget_parent() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from treadle.log import logger
 
 #: How long the thread stays when nothing has a deadline: starting one costs some 50 us.
-LINGER_S = 1.0
+LINGER_S = 0.1
 #: Below this many entries, dead ones are not worth clearing away.
 _FEW = 64
 
