@@ -191,5 +191,7 @@ def _surviving(inode: _Inode, rng: random.Random) -> bytes:
     for start in range(0, len(rest), 512):
         if rng.random() < 0.5:
             sector = len(rest[start : start + 512])
-            rest[start : start + 512] = bytes(sector) if rng.random() < 0.5 else rng.randbytes(sector)
+            rest[start : start + 512] = (
+                bytes(sector) if rng.random() < 0.5 else rng.randbytes(sector)
+            )
     return synced + bytes(rest)

@@ -39,9 +39,7 @@ def puts(root: Path, name: str, durability: str, count: int, group: int, threads
             for start in range(0, len(mine), group):
                 log.commit(log.append_many((k, PAYLOAD) for k in mine[start : start + group]))
 
-        workers = [
-            threading.Thread(target=write, args=(keys[i::threads],)) for i in range(threads)
-        ]
+        workers = [threading.Thread(target=write, args=(keys[i::threads],)) for i in range(threads)]
         started = time.perf_counter()
         for worker in workers:
             worker.start()

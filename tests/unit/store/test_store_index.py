@@ -38,7 +38,12 @@ def test_a_key_is_found_with_its_payload(root: Path) -> None:
         assert index.get("large") == LARGE
         assert index.get("") == b""
         report = index.report()
-        assert (report.segments, report.records, report.damaged, report.read_failures) == (1, 4, 0, 0)
+        assert (report.segments, report.records, report.damaged, report.read_failures) == (
+            1,
+            4,
+            0,
+            0,
+        )
         assert report.files[0].run_id == "000"
         assert str(report) == "4 records in 1 segments"
 

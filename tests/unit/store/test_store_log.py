@@ -259,11 +259,14 @@ def test_a_full_disk_takes_what_is_pending_and_a_closing_record(
 ) -> None:
     log = new_log(place, SmallDisk(RESERVE_BYTES + 5000), durability=durability)
     kept: dict[str, bytes] = {}
-    with pytest.raises(CheckpointWriteError, match="No space left"):
+
+    def fill() -> None:
         for n in range(1000):
-            ticket = log.append(key(n), b"x" * 300)
-            log.commit(ticket)
+            log.commit(log.append(key(n), b"x" * 300))
             kept[key(n)] = b"x" * 300
+
+    with pytest.raises(CheckpointWriteError, match="No space left"):
+        fill()
     assert len(kept) > 10
     log.close()
     assert contents(place[0]) == kept

@@ -74,7 +74,9 @@ def test_a_secret_of_another_length_is_refused() -> None:
         Codec(b"short")
 
 
-@pytest.mark.parametrize("name", ["", "plain", "äöü", "\udc80", "ABCD", "abc", "00ff", "0 0f", "a" * 64])
+@pytest.mark.parametrize(
+    "name", ["", "plain", "äöü", "\udc80", "ABCD", "abc", "00ff", "0 0f", "a" * 64]
+)
 def test_a_key_comes_back_as_it_was_given(name: str) -> None:
     assert unpack_key(*pack_key(name)) == name
 

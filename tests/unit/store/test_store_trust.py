@@ -63,7 +63,9 @@ def test_a_run_root_may_be_readable_by_others(root: Path, directory: Path) -> No
 
 
 @pytest.mark.parametrize("bits", [0o020, 0o002])
-@pytest.mark.parametrize("what", [".", ".key", "000/checkpoint", "000/checkpoint/segment-000000.tlog"])
+@pytest.mark.parametrize(
+    "what", [".", ".key", "000/checkpoint", "000/checkpoint/segment-000000.tlog"]
+)
 def test_what_others_can_write_is_refused_with_the_way_out(
     root: Path, directory: Path, what: str, bits: int
 ) -> None:
@@ -94,7 +96,9 @@ def test_a_blob_that_others_can_write_is_refused_when_it_is_wanted(directory: Pa
 
 
 @needs_root
-@pytest.mark.parametrize("what", [".", ".key", "000/checkpoint", "000/checkpoint/segment-000000.tlog"])
+@pytest.mark.parametrize(
+    "what", [".", ".key", "000/checkpoint", "000/checkpoint/segment-000000.tlog"]
+)
 def test_what_belongs_to_someone_else_is_refused(root: Path, directory: Path, what: str) -> None:
     os.chown(root / what, 65534, 65534)
     with pytest.raises(BadCheckpoint, match="belongs to user 65534"):
