@@ -18,6 +18,7 @@ from typing import (
     Generic,
     ParamSpec,
     Protocol,
+    Self,
     TypeVar,
     overload,
 )
@@ -160,7 +161,7 @@ class App(ABC, Generic[P, R]):
         return MapResults(self, iterables, DEFAULT_WINDOW if window is None else window, common)
 
     @overload
-    def __get__(self, instance: None, owner: type | None = None, /) -> App[P, R]: ...
+    def __get__(self, instance: None, owner: type | None = None, /) -> Self: ...
     @overload
     def __get__(
         self: App[Concatenate[Any, Q], R], instance: object, owner: type | None = None, /

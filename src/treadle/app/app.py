@@ -6,8 +6,8 @@ checked when the function is decorated, so that a wrong one is an error of the l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 from treadle.app.bash import BashApp
 from treadle.app.join import JoinApp
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from treadle.app._base import Kernel
     from treadle.dataflow.futures import AppFuture
+
+#: What `executors=` may be. A bare label is a string too, and a mistake that a checker can see.
+Executors: TypeAlias = Literal["all"] | list[str] | tuple[str, ...]
+Names: TypeAlias = list[str] | tuple[str, ...]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,23 +59,23 @@ def python_app(
     function: Callable[P, R],
     data_flow_kernel: Kernel | None = None,
     cache: bool = False,
-    executors: Sequence[str] = "all",
-    ignore_for_cache: Sequence[str] | None = None,
+    executors: Executors = "all",
+    ignore_for_cache: Names | None = None,
 ) -> PythonApp[P, R]: ...
 @overload
 def python_app(
     function: None = None,
     data_flow_kernel: Kernel | None = None,
     cache: bool = False,
-    executors: Sequence[str] = "all",
-    ignore_for_cache: Sequence[str] | None = None,
+    executors: Executors = "all",
+    ignore_for_cache: Names | None = None,
 ) -> PythonAppDecorator: ...
 def python_app(
     function: Callable[..., Any] | None = None,
     data_flow_kernel: Kernel | None = None,
     cache: bool = False,
-    executors: Sequence[str] = "all",
-    ignore_for_cache: Sequence[str] | None = None,
+    executors: Executors = "all",
+    ignore_for_cache: Names | None = None,
 ) -> Any:
     """Make a Python function an app: a call returns a future at once and runs as a task.
 
@@ -103,23 +107,23 @@ def bash_app(
     function: Callable[P, str],
     data_flow_kernel: Kernel | None = None,
     cache: bool = False,
-    executors: Sequence[str] = "all",
-    ignore_for_cache: Sequence[str] | None = None,
+    executors: Executors = "all",
+    ignore_for_cache: Names | None = None,
 ) -> BashApp[P]: ...
 @overload
 def bash_app(
     function: None = None,
     data_flow_kernel: Kernel | None = None,
     cache: bool = False,
-    executors: Sequence[str] = "all",
-    ignore_for_cache: Sequence[str] | None = None,
+    executors: Executors = "all",
+    ignore_for_cache: Names | None = None,
 ) -> BashAppDecorator: ...
 def bash_app(
     function: Callable[..., Any] | None = None,
     data_flow_kernel: Kernel | None = None,
     cache: bool = False,
-    executors: Sequence[str] = "all",
-    ignore_for_cache: Sequence[str] | None = None,
+    executors: Executors = "all",
+    ignore_for_cache: Names | None = None,
 ) -> Any:
     """Make a function that returns a command line an app that runs the command with bash.
 
@@ -153,41 +157,41 @@ def join_app(
     function: Callable[P, AppFuture[R]],
     data_flow_kernel: Kernel | None = None,
     cache: bool = False,
-    ignore_for_cache: Sequence[str] | None = None,
+    ignore_for_cache: Names | None = None,
 ) -> JoinApp[P, R]: ...
 @overload
 def join_app(
     function: Callable[P, list[AppFuture[R]]],
     data_flow_kernel: Kernel | None = None,
     cache: bool = False,
-    ignore_for_cache: Sequence[str] | None = None,
+    ignore_for_cache: Names | None = None,
 ) -> JoinApp[P, list[R]]: ...
 @overload
 def join_app(
     function: Callable[P, Future[R]],
     data_flow_kernel: Kernel | None = None,
     cache: bool = False,
-    ignore_for_cache: Sequence[str] | None = None,
+    ignore_for_cache: Names | None = None,
 ) -> JoinApp[P, R]: ...
 @overload
 def join_app(
     function: Callable[P, list[Future[R]]],
     data_flow_kernel: Kernel | None = None,
     cache: bool = False,
-    ignore_for_cache: Sequence[str] | None = None,
+    ignore_for_cache: Names | None = None,
 ) -> JoinApp[P, list[R]]: ...
 @overload
 def join_app(
     function: None = None,
     data_flow_kernel: Kernel | None = None,
     cache: bool = False,
-    ignore_for_cache: Sequence[str] | None = None,
+    ignore_for_cache: Names | None = None,
 ) -> JoinAppDecorator: ...
 def join_app(
     function: Callable[..., Any] | None = None,
     data_flow_kernel: Kernel | None = None,
     cache: bool = False,
-    ignore_for_cache: Sequence[str] | None = None,
+    ignore_for_cache: Names | None = None,
 ) -> Any:
     """Make a function that calls apps an app whose result is what those calls result in.
 
