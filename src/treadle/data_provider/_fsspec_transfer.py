@@ -58,10 +58,13 @@ class FsspecTransfer:
 
     def _open(self, file: File) -> tuple[Any, str]:
         try:
-            get_filesystem_class(file.scheme)
+            kind = get_filesystem_class(file.scheme)
         except ImportError as error:
             raise missing_for(file.scheme) from error
-        options = self.storage_options.get(file.scheme, {})
+        options = dict(self.storage_options.get(file.scheme, {}))
+        if not kind.async_impl:
+            # Transfers run at the same time, and most of these have one connection each.
+            options["skip_instance_cache"] = True
         fs, path = url_to_fs(file.url, **options)
         # File systems list a directory once and keep it; another process may have written since.
         fs.invalidate_cache()

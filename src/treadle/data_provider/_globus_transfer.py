@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from treadle.data_provider._globus_login import client as make_client
 from treadle.data_provider.atomic import temporary_name
 from treadle.errors import StagingError
 
@@ -54,23 +55,38 @@ class Mapping:
 class GlobusTransfer:
     """Submits a transfer of one file and waits until the service has done or given up."""
 
-    client: TransferClient
+    token_file: str
     here: Mapping
     timeout_s: float
+    #: Used instead of a client made from the token.
+    given: TransferClient | None = None
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
 
     def fetch(self, file: File, target: str) -> None:
         """Have the service write the file to `target`."""
-        self._move(file.netloc, file.path, self.here.endpoint, self.here.path_of(target))
+        where = self.here.path_of(target)
+        self._move(self._client(), file.netloc, file.path, self.here.endpoint, where)
 
     def store(self, source: str, file: File) -> None:
         """Have the service write beside the file's name, and rename."""
         directory, name = posixpath.split(file.path)
         temporary = posixpath.join(directory, temporary_name(name))
-        self._move(self.here.endpoint, self.here.path_of(source), file.netloc, temporary)
-        self.client.operation_rename(file.netloc, temporary, file.path)
+        client, where = self._client(), self.here.path_of(source)
+        self._move(client, self.here.endpoint, where, file.netloc, temporary)
+        client.operation_rename(file.netloc, temporary, file.path)
 
-    def _move(self, source: str, source_path: str, target: str, target_path: str) -> None:
+    def _client(self) -> TransferClient:
+        # Made here and not at the call of the app: it asks the service for access.
+        return make_client(self.token_file) if self.given is None else self.given
+
+    def _move(
+        self,
+        client: TransferClient,
+        source: str,
+        source_path: str,
+        target: str,
+        target_path: str,
+    ) -> None:
         # The form of the service's own documents, so that no class of the library is needed.
         request: dict[str, Any] = {
             "DATA_TYPE": "transfer",
@@ -86,15 +102,15 @@ class GlobusTransfer:
                 }
             ],
         }
-        task_id = str(self.client.submit_transfer(request)["task_id"])
+        task_id = str(client.submit_transfer(request)["task_id"])
         deadline = self.clock() + self.timeout_s
         try:
-            self._wait(task_id, deadline)
+            self._wait(client, task_id, deadline)
         except BaseException:
             with suppress(Exception):  # the first error is the one to tell
-                self.client.cancel_task(task_id)
+                client.cancel_task(task_id)
             raise
-        status = self.client.get_task(task_id)
+        status = client.get_task(task_id)
         if status["status"] != "SUCCEEDED":
             why = status.get("nice_status_details") or status.get("fatal_error") or "no details"
             raise StagingError(
@@ -102,7 +118,7 @@ class GlobusTransfer:
                 f"{target}:{target_path} ended as {status['status']}: {why}"
             )
 
-    def _wait(self, task_id: str, deadline: float) -> None:
+    def _wait(self, client: TransferClient, task_id: str, deadline: float) -> None:
         while True:
             left = deadline - self.clock()
             if left <= 0:
@@ -111,8 +127,6 @@ class GlobusTransfer:
                     "was cancelled"
                 )
             wait_s = min(_ASK_S, max(1, math.ceil(left)))
-            done = self.client.task_wait(
-                task_id, timeout=wait_s, polling_interval=min(_POLL_S, wait_s)
-            )
+            done = client.task_wait(task_id, timeout=wait_s, polling_interval=min(_POLL_S, wait_s))
             if done:
                 return

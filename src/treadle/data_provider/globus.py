@@ -68,9 +68,8 @@ class GlobusStaging(SeparateTask, RepresentationMixin):
         return file.scheme == "globus"
 
     def _transfer(self) -> Transfer:
-        used = self.transfer_client or client(self.token_file)
         where = Mapping(self.endpoint_uuid, self.endpoint_path, self.local_path)
-        return GlobusTransfer(used, where, self.timeout_s)
+        return GlobusTransfer(self.token_file, where, self.timeout_s, given=self.transfer_client)
 
 
 if __name__ == "__main__":
