@@ -1,0 +1,227 @@
+"""What the kernel's machine is told, and what it orders.
+
+Events are facts, in the past tense; commands are orders, in the imperative. Both are values: the
+shell turns what happens into events and carries the commands out, and decides nothing.
+Answers to an order carry the attempt it was given for, so that a late one changes nothing.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from msgspec import Struct
+
+from treadle.dataflow._node import Node
+from treadle.dataflow.states import States
+
+
+class Ended(IntEnum):
+    """How an attempt ended."""
+
+    succeeded = 0
+    #: May be tried again, within the budget.
+    failed = 1
+    #: Another attempt would end the same way: it is not retried.
+    hopeless = 2
+    #: The app itself raised a dependency error: not retried, state `dep_fail`.
+    dependency = 3
+    #: The executor's future was cancelled.
+    cancelled = 4
+
+
+class Verdict(IntEnum):
+    """How a task ends; tells the shell what to put into its future."""
+
+    result = 0
+    error = 1
+    from_memo = 2
+    dependency = 3
+    inner = 4
+    cancelled = 5
+    abandoned = 6
+    #: The result of a twin, an equal call that ran for this one too.
+    twin = 7
+
+
+# --- events ------------------------------------------------------------------------------------
+
+
+class Submitted(Struct, frozen=True):
+    """A new task; its dependencies in this kernel, and how many futures of others it waits for."""
+
+    node: Node
+    dependencies: tuple[Node, ...] = ()
+    others: int = 0
+    others_failed: int = 0
+
+
+class DependencyEnded(Struct, frozen=True):
+    """A future that is no task of this kernel has ended."""
+
+    node: Node
+    ok: bool
+
+
+class Prepared(Struct, frozen=True):
+    """Arguments are bound and the memo key is known (None: not to be deduplicated)."""
+
+    node: Node
+    key: str | None
+
+
+class Unprepared(Struct, frozen=True):
+    """Arguments could not be bound, or the key not computed; the shell holds the error."""
+
+    node: Node
+
+
+class LookedUp(Struct, frozen=True):
+    """The memo table was asked."""
+
+    node: Node
+    hit: bool
+    ok: bool = True
+
+
+class Launched(Struct, frozen=True):
+    """An executor has taken the attempt."""
+
+    node: Node
+    attempt: int
+
+
+class AttemptEnded(Struct, frozen=True):
+    """An attempt has ended, or could not be launched."""
+
+    node: Node
+    attempt: int
+    how: Ended
+
+
+class Judged(Struct, frozen=True):
+    """The retry handler has said what a failure costs (hopeless: it raised)."""
+
+    node: Node
+    attempt: int
+    cost: float
+    hopeless: bool = False
+
+
+class Recorded(Struct, frozen=True):
+    """The outcome is in the memo table, and in the checkpoint where its mode says so."""
+
+    node: Node
+
+
+class Joined(Struct, frozen=True):
+    """The shell has begun to watch the tasks that a join app returned."""
+
+    node: Node
+    inner: int
+    failed: int = 0
+
+
+class InnerEnded(Struct, frozen=True):
+    """One of the tasks that a join app waits for has ended."""
+
+    node: Node
+    ok: bool
+
+
+class CancelAsked(Struct, frozen=True):
+    """Somebody wants the task cancelled; `stopped`: its running attempt has been stopped."""
+
+    node: Node
+    stopped: bool = False
+
+
+class LaunchAsked(Struct, frozen=True):
+    """Somebody thinks the task may be ready; `must`: it is an error if it is not."""
+
+    node: Node
+    must: bool = False
+
+
+class StateAsked(Struct, frozen=True):
+    """Somebody wants the task in another state."""
+
+    node: Node
+    state: States
+
+
+class Closed(Struct, frozen=True):
+    """The kernel takes no more tasks; `all`: even those at the executors are abandoned."""
+
+    all: bool = False
+
+
+Event = (
+    Submitted
+    | DependencyEnded
+    | Prepared
+    | Unprepared
+    | LookedUp
+    | Launched
+    | AttemptEnded
+    | Judged
+    | Recorded
+    | Joined
+    | InnerEnded
+    | CancelAsked
+    | LaunchAsked
+    | StateAsked
+    | Closed
+)
+
+
+# --- commands ----------------------------------------------------------------------------------
+
+
+class Prepare(Struct, frozen=True):
+    """Bind the arguments and compute the memo key; answer `Prepared` or `Unprepared`."""
+
+    node: Node
+
+
+class LookUp(Struct, frozen=True):
+    """Ask the memo table; answer `LookedUp`, or `Unprepared` if it raises."""
+
+    node: Node
+
+
+class Launch(Struct, frozen=True):
+    """Hand the attempt to its executor; answer `Launched`, then `AttemptEnded`."""
+
+    node: Node
+    attempt: int
+
+
+class Judge(Struct, frozen=True):
+    """Ask the user's retry handler what the failure costs; answer `Judged`."""
+
+    node: Node
+    attempt: int
+
+
+class Record(Struct, frozen=True):
+    """Write the outcome to the memo table; answer `Recorded`."""
+
+    node: Node
+    ok: bool
+
+
+class Watch(Struct, frozen=True):
+    """Watch the futures that the join app returned; answer `Joined`, then `InnerEnded` for each."""
+
+    node: Node
+
+
+class Settle(Struct, frozen=True):
+    """The task is over: put the outcome into its future. `leader`: whose result a twin gets."""
+
+    node: Node
+    verdict: Verdict
+    leader: Node | None = None
+
+
+Command = Prepare | LookUp | Launch | Judge | Record | Watch | Settle

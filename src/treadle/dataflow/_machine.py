@@ -1,0 +1,349 @@
+"""The kernel's machine: it decides what happens to every task, and does nothing itself.
+
+Two rules. *One door*: everything that happens is an event, `handle` takes it and returns the
+commands to carry out, in order. *No act*: no clock, dice, lock, thread, logging or user code; what
+user code must answer (arguments, memo keys, retry costs) is asked for by a command and comes back
+as an event.
+
+The theory. A task is handed through phases; an answer counts only in the phase that asked for it
+and for the attempt it was given, so late, doubled or reordered answers change nothing. A task
+ends once: it settles its own future first and then releases its dependents, so that a dependent
+always finds its inputs. Work that spreads (a failure down a chain of any length) is a list that
+is worked off, never a recursion.
+
+Equal calls: the first to ask for a memo key leads, and the others wait as its twins. If it
+succeeds they get its result; if it fails, the first of them runs itself: failures are not
+replayed as if they had run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from treadle.dataflow import _events as ev
+from treadle.dataflow._graph import connect, release
+from treadle.dataflow._node import Node, Phase
+from treadle.dataflow._retry import charge
+from treadle.dataflow._transitions import Step, advance, illegal, steps_to
+from treadle.dataflow.states import FINAL_FAILURE_STATES, States
+
+Commands = list[ev.Command]
+
+#: A task that is to end, how, and whose result it gets if it is a twin.
+Ending = tuple[Node, ev.Verdict, Node | None]
+
+_NEEDS_MORE = (States.exec_done, States.memo_done, States.joining)
+
+_STEP_OF_VERDICT = {
+    ev.Verdict.result: Step.succeed,
+    ev.Verdict.error: Step.fail,
+    ev.Verdict.from_memo: Step.memo_hit,
+    ev.Verdict.twin: Step.memo_hit,
+    ev.Verdict.dependency: Step.dep_failed,
+    ev.Verdict.inner: Step.fail,
+    ev.Verdict.cancelled: Step.cancel,
+    ev.Verdict.abandoned: Step.fail,
+}
+
+
+class Machine:
+    """All tasks of one kernel.
+
+    Args:
+        retries: what the failures of one task may cost in all.
+        judged: the user has a retry handler, which says what each failure costs.
+    """
+
+    def __init__(self, *, retries: float = 0, judged: bool = False) -> None:
+        self.retries = retries
+        self.judged = judged
+        #: Tasks that have not ended, by number.
+        self.open: dict[int, Node] = {}
+        #: How many tasks are in each state.
+        self.counts: dict[States, int] = dict.fromkeys(States, 0)
+        #: Memo key -> the task that runs for all its equals.
+        self.leaders: dict[str, Node] = {}
+        self.closed = False
+        self._handlers: dict[type, Callable[..., Commands]] = {
+            ev.Submitted: self._submitted,
+            ev.DependencyEnded: self._dependency_ended,
+            ev.Prepared: self._prepared,
+            ev.Unprepared: self._unprepared,
+            ev.LookedUp: self._looked_up,
+            ev.Launched: self._launched,
+            ev.AttemptEnded: self._attempt_ended,
+            ev.Judged: self._judged,
+            ev.Recorded: self._recorded,
+            ev.Joined: self._joined,
+            ev.InnerEnded: self._inner_ended,
+            ev.CancelAsked: self._cancel_asked,
+            ev.LaunchAsked: self._launch_asked,
+            ev.StateAsked: self._state_asked,
+            ev.Closed: self._close,
+        }
+
+    def handle(self, event: ev.Event) -> Commands:
+        """Take one event; return what is to be done, in order.
+
+        Raises:
+            IllegalTransition: the event asks for a step that the task's state does not allow;
+                nothing has changed.
+        """
+        return self._handlers[type(event)](event)
+
+    # --- a task begins -----------------------------------------------------------------------
+
+    def _submitted(self, event: ev.Submitted) -> Commands:
+        node = event.node
+        self._step(node, Step.submit)
+        self.open[node.id] = node
+        node.waiting_on += event.others
+        node.failed_on += event.others_failed
+        if event.dependencies:
+            connect(node, event.dependencies)
+        if self.closed:
+            return self._end([(node, ev.Verdict.abandoned, None)])
+        return self._go_on(node)
+
+    def _dependency_ended(self, event: ev.DependencyEnded) -> Commands:
+        node = event.node
+        if node.phase is not Phase.waiting:
+            return []
+        node.waiting_on -= 1
+        node.failed_on += not event.ok
+        return self._go_on(node)
+
+    def _go_on(self, node: Node) -> Commands:
+        """Take a waiting task one step further, if nothing holds it."""
+        if node.waiting_on:
+            return []
+        if node.failed_on:
+            return self._end([(node, ev.Verdict.dependency, None)])
+        return [self._order(node)]
+
+    def _order(self, node: Node) -> ev.Command:
+        if node.memoize:
+            node.phase = Phase.preparing
+            return ev.Prepare(node)
+        node.phase = Phase.launching
+        return ev.Launch(node, node.try_id)
+
+    # --- the memo table ----------------------------------------------------------------------
+
+    def _prepared(self, event: ev.Prepared) -> Commands:
+        node = event.node
+        if node.phase is not Phase.preparing:
+            return []
+        node.hashsum = key = event.key
+        if key is not None:
+            leader = self.leaders.setdefault(key, node)
+            if leader is not node:
+                node.phase = Phase.twin
+                if leader.twins is None:
+                    leader.twins = []
+                leader.twins.append(node)
+                return []
+        node.phase = Phase.looking_up
+        return [ev.LookUp(node)]
+
+    def _unprepared(self, event: ev.Unprepared) -> Commands:
+        if event.node.phase in (Phase.preparing, Phase.looking_up):
+            return self._end([(event.node, ev.Verdict.error, None)])
+        return []
+
+    def _looked_up(self, event: ev.LookedUp) -> Commands:
+        node = event.node
+        if node.phase is not Phase.looking_up:
+            return []
+        if not event.hit:
+            node.phase = Phase.launching
+            return [ev.Launch(node, node.try_id)]
+        verdict = ev.Verdict.from_memo if event.ok else ev.Verdict.error
+        return self._end([(node, verdict, None)])
+
+    # --- attempts ----------------------------------------------------------------------------
+
+    def _launched(self, event: ev.Launched) -> Commands:
+        node = event.node
+        if node.phase is Phase.launching and event.attempt == node.try_id:
+            self._step(node, Step.launch)
+            node.phase = Phase.running
+        return []
+
+    def _attempt_ended(self, event: ev.AttemptEnded) -> Commands:
+        node, how = event.node, event.how
+        if event.attempt != node.try_id or node.phase not in (Phase.launching, Phase.running):
+            return []
+        if how is ev.Ended.succeeded:
+            if node.phase is Phase.launching:  # it overtook the word that it was taken
+                self._launched(ev.Launched(node, event.attempt))
+            if node.join:
+                return [ev.Watch(node)]
+            return self._finish(node, ev.Verdict.result)
+        if how is ev.Ended.cancelled:
+            return self._end([(node, ev.Verdict.cancelled, None)])
+        if self.judged:
+            # The handler sees every failure, even one that its answer cannot change.
+            node.phase = Phase.judging
+            node.verdict = how
+            return [ev.Judge(node, node.try_id)]
+        return self._failed(node, 1, how)
+
+    def _judged(self, event: ev.Judged) -> Commands:
+        node = event.node
+        if node.phase is not Phase.judging or event.attempt != node.try_id:
+            return []
+        how = ev.Ended(node.verdict)
+        return self._failed(node, event.cost, ev.Ended.hopeless if event.hopeless else how)
+
+    def _failed(self, node: Node, cost: float, how: ev.Ended) -> Commands:
+        node.fail_count += 1
+        node.fail_cost, allowed = charge(node.fail_cost, cost, self.retries)
+        if how is ev.Ended.dependency:
+            return self._finish(node, ev.Verdict.dependency)
+        if how is not ev.Ended.failed or not allowed or self.closed:
+            return self._finish(node, ev.Verdict.error)
+        return [self._try_again(node)]
+
+    def _try_again(self, node: Node) -> ev.Command:
+        self._step(node, Step.retry)
+        self._step(node, Step.again)
+        node.try_id += 1
+        node.phase = Phase.launching
+        return ev.Launch(node, node.try_id)
+
+    def _finish(self, node: Node, verdict: ev.Verdict) -> Commands:
+        """End a task whose own code has run: first its outcome goes into the memo table."""
+        if not node.memoize or node.hashsum is None:
+            return self._end([(node, verdict, None)])
+        node.phase = Phase.recording
+        node.verdict = verdict
+        return [ev.Record(node, ok=verdict is ev.Verdict.result)]
+
+    def _recorded(self, event: ev.Recorded) -> Commands:
+        if event.node.phase is not Phase.recording:
+            return []
+        return self._end([(event.node, ev.Verdict(event.node.verdict), None)])
+
+    # --- joins -------------------------------------------------------------------------------
+
+    def _joined(self, event: ev.Joined) -> Commands:
+        node = event.node
+        if node.phase is not Phase.running:
+            return []
+        self._step(node, Step.join_on)
+        node.phase = Phase.joining
+        node.waiting_on = event.inner
+        node.failed_on = event.failed
+        return self._join_on(node)
+
+    def _inner_ended(self, event: ev.InnerEnded) -> Commands:
+        node = event.node
+        if node.phase is not Phase.joining:
+            return []
+        node.waiting_on -= 1
+        node.failed_on += not event.ok
+        return self._join_on(node)
+
+    def _join_on(self, node: Node) -> Commands:
+        if node.waiting_on:
+            return []
+        return self._finish(node, ev.Verdict.inner if node.failed_on else ev.Verdict.result)
+
+    # --- what people ask for -----------------------------------------------------------------
+
+    def _cancel_asked(self, event: ev.CancelAsked) -> Commands:
+        node = event.node
+        if node.phase is Phase.ended or node.phase is Phase.recording:
+            return []
+        if node.phase is Phase.running and not event.stopped:
+            return []
+        return self._end([(node, ev.Verdict.cancelled, None)])
+
+    def _launch_asked(self, event: ev.LaunchAsked) -> Commands:
+        node = event.node
+        ready = node.phase is Phase.waiting and not node.waiting_on and not node.failed_on
+        if event.must and not (ready and node.status is States.pending):
+            raise illegal(node, Step.launch.name)
+        return [self._order(node)] if ready and node.status is States.pending else []
+
+    def _state_asked(self, event: ev.StateAsked) -> Commands:
+        node, state = event.node, event.state
+        steps = steps_to(node.status, state)
+        if not steps or state in _NEEDS_MORE:
+            # A state that promises a result, or inner tasks, is reached by having them.
+            raise illegal(node, f"update_task_state({state.name})")
+        if state is States.failed:
+            return self._end([(node, ev.Verdict.abandoned, None)])
+        if state is States.dep_fail:
+            return self._end([(node, ev.Verdict.dependency, None)])
+        if state is States.fail_retryable:
+            return [self._try_again(node)]
+        self._step(node, steps[0])
+        node.phase = Phase.running
+        return []
+
+    def _close(self, event: ev.Closed) -> Commands:
+        self.closed = True
+        keep = (States.launched, States.joining) if not event.all else ()
+        ending = [n for n in self.open.values() if n.status not in keep]
+        return self._end([(n, ev.Verdict.abandoned, None) for n in ending])
+
+    # --- a task ends -------------------------------------------------------------------------
+
+    def _end(self, ending: list[Ending]) -> Commands:
+        """End tasks, and all that must end with them; settle each before it releases others."""
+        commands: Commands = []
+        for node, verdict, leader in ending:  # the list grows while it is worked off
+            if node.phase is Phase.ended:
+                continue
+            self._step(node, _STEP_OF_VERDICT[verdict])
+            node.phase = Phase.ended
+            del self.open[node.id]
+            commands.append(ev.Settle(node, verdict, leader))
+            if node.hashsum is not None:
+                ending += self._pass_on(node, commands)
+            if node.dependents is not None:
+                ending += self._release(node, commands)
+        return commands
+
+    def _release(self, node: Node, commands: Commands) -> list[Ending]:
+        """Order what only waited for this task; return what must fail with it."""
+        bad = node.status in FINAL_FAILURE_STATES
+        failing: list[Ending] = []
+        for dependent in release(node):
+            if dependent.phase is not Phase.waiting:
+                continue
+            dependent.waiting_on -= 1
+            dependent.failed_on += bad
+            if dependent.waiting_on:
+                continue
+            if dependent.failed_on:
+                failing.append((dependent, ev.Verdict.dependency, None))
+            elif dependent.status is States.pending and not self.closed:
+                commands.append(self._order(dependent))
+        return failing
+
+    def _pass_on(self, leader: Node, commands: Commands) -> list[Ending]:
+        """Give the twins of a task that has ended its result, or let the first of them lead."""
+        key = leader.hashsum
+        if key is None or self.leaders.get(key) is not leader:
+            return []
+        del self.leaders[key]
+        twins = [t for t in leader.twins or () if t.phase is Phase.twin]
+        leader.twins = None
+        if not twins:
+            return []
+        if leader.status not in FINAL_FAILURE_STATES:
+            return [(twin, ev.Verdict.twin, leader) for twin in twins]
+        heir = twins[0]
+        heir.twins = twins[1:] or None
+        self.leaders[key] = heir
+        heir.phase = Phase.looking_up
+        commands.append(ev.LookUp(heir))
+        return []
+
+    def _step(self, node: Node, step: Step) -> None:
+        old = advance(node, step)
+        self.counts[old] -= old is not States.unsched
+        self.counts[node.status] += 1

@@ -1,0 +1,261 @@
+"""The futures that users hold: of app calls, of parts of results, of values put.
+
+`AppFuture` is a `concurrent.futures.Future`; `future[key]` and `future.name` are futures of a
+part of the result, which become tasks only when somebody wants them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, InvalidStateError
+from concurrent.futures._base import FINISHED
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from treadle.dataflow import _lazy
+from treadle.dataflow._lazy import OPEN, LazyFuture
+from treadle.dataflow.states import States
+from treadle.errors import TreadleError
+
+if TYPE_CHECKING:
+    from treadle.dataflow.taskrecord import TaskRecord
+
+__all__ = ["AppFuture", "LazyFuture", "LiftedFuture", "PutFuture"]
+
+T = TypeVar("T")
+
+
+class AppFuture(LazyFuture[T]):
+    """The result of an app call, now or later.
+
+    Pass it to other apps, wait for it (`result`, `await`, `concurrent.futures.wait`), select from
+    it (`future["key"]`, `future.name`: futures too), or cancel it.
+    """
+
+    __slots__ = ("_files", "_record")
+
+    #: Iteration by index would never end: every index gives another future.
+    __iter__ = None
+    __contains__ = None
+
+    _record: TaskRecord | None
+    _files: tuple[object, object, list[Any]] | None
+
+    def __init__(self, record: TaskRecord | None = None) -> None:
+        LazyFuture.__init__(self)
+        self._record = record
+        self._files = None
+
+    @property
+    def task_record(self) -> TaskRecord:
+        """The kernel's record of the task; its arguments are dropped when the task has ended."""
+        return cast("TaskRecord", self._record)
+
+    @property
+    def tid(self) -> int:
+        """The number of the task in its kernel."""
+        return self.task_record.id
+
+    def task_status(self) -> str:
+        """The name of the task's state, as in `States`."""
+        return States(self.task_record.status).name
+
+    @property
+    def out(self) -> T:
+        """This future, seen by a type checker as its result.
+
+        `add(inc(1).out, y=2)` type-checks where `add(inc(1), y=2)` would not; both run alike.
+        """
+        return cast("T", self)
+
+    @property
+    def stdout(self) -> Any:
+        """What the app was told to write its standard output to (a DataFuture if it is staged)."""
+        return None if self._files is None else self._files[0]
+
+    @property
+    def stderr(self) -> Any:
+        """What the app was told to write its standard error to (a DataFuture if it is staged)."""
+        return None if self._files is None else self._files[1]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """One DataFuture for each file in the app's `outputs`, in order."""
+        return [] if self._files is None else self._files[2]
+
+    def cancel(self) -> bool:
+        """Cancel the task: True if it is cancelled, False if it has ended or cannot be stopped.
+
+        A task that waits is always cancelled; a running one where its executor can stop it. The
+        future is settled at once; tasks that depend on it fail with `DependencyError`.
+        """
+        if self._state in OPEN and self._record is not None:
+            self._record.dfk.cancel(self._record)
+        return self.cancelled()
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """The kernel alone moves an AppFuture on."""
+        raise InvalidStateError("the state of an AppFuture is changed by its kernel alone")
+
+    def __await__(self) -> Generator[Any, None, T]:
+        import asyncio  # noqa: PLC0415 - 40 ms that only programs that await have paid already
+
+        if not self.done():
+            loop = asyncio.get_running_loop()
+            waiter = loop.create_future()
+
+            def wake() -> None:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+            self.add_listener(lambda _: _call_in(loop, wake))
+            try:
+                yield from waiter
+            except asyncio.CancelledError:
+                self.cancel()
+                raise
+        return self.result()
+
+    def __copy__(self) -> AppFuture[T]:
+        return self
+
+    def __deepcopy__(self, memo: object) -> AppFuture[T]:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(
+            "an AppFuture belongs to this process and cannot be pickled; pass it to an app as an "
+            "argument of its own (or in a list with the deep dependency resolver), or pass result()"
+        )
+
+    def __getitem__(self, key: Any) -> AppFuture[Any]:
+        return LiftedFuture(self, "item", key)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if self._state == FINISHED and self._exception is None and not hasattr(self._result, name):
+            raise AttributeError(
+                f"the result, a {type(self._result).__name__!r} object, has no attribute {name!r}"
+            )
+        return LiftedFuture(self, "attribute", name)
+
+    def __repr__(self) -> str:
+        record = self._record
+        if record is None:
+            return super().__repr__()
+        state = States(record.status).name
+        return f"<{type(self).__name__} task {record.id} {record.func_name} {state}>"
+
+
+def _call_in(loop: Any, fn: Callable[[], None]) -> None:
+    try:
+        loop.call_soon_threadsafe(fn)
+    except RuntimeError:
+        pass  # that loop has been closed: nobody waits any more
+
+
+class LiftedFuture(AppFuture[Any]):
+    """`future[key]` or `future.name`: a selection that becomes a task when somebody wants it.
+
+    Until it is waited for, passed on, or asked whether it is done, it is no task and costs
+    nothing, so that a mistyped name, `hasattr` or a notebook's curiosity leave no trace.
+    """
+
+    __slots__ = ("_key", "_kind", "_parent")
+
+    def __init__(self, parent: AppFuture[Any], kind: str, key: Any) -> None:
+        AppFuture.__init__(self)
+        self._parent: AppFuture[Any] | None = parent
+        self._kind = kind
+        self._key = key
+
+    def _begin(self) -> None:
+        """Become a task, once."""
+        with _lazy.lock:
+            parent, self._parent = self._parent, None
+        if parent is not None:
+            if isinstance(parent, LiftedFuture):
+                parent._begin()
+            parent.task_record.dfk.lift(self, parent, self._kind, self._key)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Futures of methods are not called; this names the likely mistake.
+
+        Raises:
+            TypeError: always.
+        """
+        import difflib  # noqa: PLC0415 - only on the way to an error
+
+        what = f".{self._key}" if self._kind == "attribute" else f"[{self._key!r}]"
+        near = difflib.get_close_matches(str(self._key), dir(AppFuture), 1)
+        hint = f"did you mean .{near[0]}()?" if near else "call .result() first"
+        raise TypeError(f"AppFuture{what} is the future of a part of the result; {hint}")
+
+    @property
+    def task_record(self) -> TaskRecord:
+        """The record of the task that selects."""
+        self._begin()
+        return cast("TaskRecord", self._record)
+
+    def _synced(self) -> _lazy.Sync:
+        self._begin()
+        return super()._synced()
+
+    def done(self) -> bool:
+        """True once the part is known."""
+        self._begin()
+        return super().done()
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        """See `LazyFuture.add_done_callback`."""
+        self._begin()
+        super().add_done_callback(fn)
+
+    def add_listener(self, fn: Callable[[Any], None]) -> None:
+        """See `LazyFuture.add_listener`."""
+        self._begin()
+        super().add_listener(fn)
+
+    def cancel(self) -> bool:
+        """Cancel the selection; the task it selects from goes on."""
+        self._begin()
+        return super().cancel()
+
+    def __repr__(self) -> str:
+        if self._record is not None:
+            return super().__repr__()
+        what = f".{self._key}" if self._kind == "attribute" else f"[{self._key!r}]"
+        return f"<LiftedFuture {what} of {self._parent!r}>"
+
+
+class PutFuture(AppFuture[T]):
+    """A value that was named once by `treadle.put`; it is done, and belongs to no task."""
+
+    __slots__ = ("digest",)
+
+    def __init__(self, value: Any) -> None:
+        AppFuture.__init__(self)
+        self._result = value
+        self._state = FINISHED
+        #: The memo digest of the value, computed when it is first needed.
+        self.digest: bytes | None = None
+
+    @property
+    def task_record(self) -> TaskRecord:
+        """A value that was put has no task.
+
+        Raises:
+            TreadleError: always.
+        """
+        raise TreadleError("a value given to put() belongs to no task and has no record")
+
+    def __getitem__(self, key: Any) -> AppFuture[Any]:
+        return PutFuture(cast("Any", self._result)[key])
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return PutFuture(getattr(self._result, name))
+
+    def __repr__(self) -> str:
+        return f"<PutFuture of a {type(self._result).__name__}>"
