@@ -14,7 +14,7 @@ from tests.architecture.house import ROOT
 
 #: Paths of somebody's machine, numbers of somebody's tickets, promises of later work.
 FOREIGN = re.compile(
-    r"(?<![\w.])/(?:work|root|home/\w+|Users/\w+)/"
+    r"(?<![\w.}])/(?:work|root|home/\w+|Users/\w+)/"
     r"|\bissues? \#?\d+\b"
     r"|(?-i:\b(?:TO[D]O|FIX[M]E|X[X]X)\b)",
     re.IGNORECASE,
