@@ -125,14 +125,3 @@ def test_a_transfer_may_run_on_the_executor_of_the_task(web, tmp_path, monkeypat
     kernel = FakeKernel([HTTPSeparateTaskStaging(in_executor=True)])
     path = kernel.call(str, File(f"{web.url}/files/x")).result(timeout=10)
     assert (path, kernel.submitted[0][1]) == ("x", ("threads",))
-
-
-def test_a_wrapped_function_is_the_same_one_for_memo_keys():
-    from treadle.data_provider.prepare import prepare_files
-
-    kernel = FakeKernel([HTTPInTaskStaging()], working_dir="w")
-    files = (File("http://h/a"), File("http://h/b"))
-    call = prepare_files(kernel.dm, files, {}, read, "threads", None, 0)
-    assert call.func.__memo_func__ is read
-    assert call.func.__name__ == "read"
-    assert [file.filepath for file in call.args] == ["w/a", "w/b"]

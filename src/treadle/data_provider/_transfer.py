@@ -168,6 +168,12 @@ class WrappedFunc:
         """Call the function."""
         return self._func(*args, **kwargs)
 
+    def __getattr__(self, name: str) -> Any:
+        # What the function can do besides being called, such as ending the command that it runs.
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self._func, name)
+
 
 class FetchFirst(WrappedFunc):
     """Brings a file in and calls the function."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from treadle.data_provider.files import File
@@ -53,6 +54,23 @@ class DataFuture(LazyFuture[File]):
     def cancel(self) -> bool:
         """Cancel what makes the file; return whether that could be done."""
         return self.parent.cancel()
+
+    def __await__(self) -> Generator[Any, None, File]:
+        import asyncio  # noqa: PLC0415 - heavy, and programs that await have it already
+
+        return asyncio.wrap_future(self).__await__()
+
+    def __copy__(self) -> DataFuture:
+        return self
+
+    def __deepcopy__(self, memo: object) -> DataFuture:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(
+            "a DataFuture belongs to this process and cannot be pickled; pass it to an app as an "
+            "argument of its own or in inputs=[...], or pass its file_obj"
+        )
 
     def _follow(self, parent: Future[Any]) -> None:
         if parent.cancelled():

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import asyncio
+import copy
+import pickle
+import threading
 from concurrent.futures import CancelledError, Future
 
 import pytest
@@ -68,6 +72,23 @@ def test_it_listens_where_the_parent_lets_it():
     parent.set_result(None)
     heard.pop()(parent)
     assert future.result(timeout=5) == File("x")
+
+
+def test_it_can_be_awaited():
+    async def main():
+        parent = Future()
+        future = DataFuture(parent, File("x"))
+        threading.Timer(0, parent.set_result, [None]).start()
+        return await future
+
+    assert asyncio.run(main()) == File("x")
+
+
+def test_it_stays_in_its_process():
+    future = DataFuture(Future(), File("x"))
+    assert copy.deepcopy([future]) == [future]
+    with pytest.raises(TypeError, match=r"inputs=\[...\]"):
+        pickle.dumps(future)
 
 
 def test_only_a_file_can_be_promised():
