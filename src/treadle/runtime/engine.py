@@ -1,0 +1,235 @@
+"""The engine thread: one per process, with an event loop of its own.
+
+Kernels are its tenants. Each has an `Inbox`: any thread posts items to it, and the engine thread
+gives them, one after the other, to the tenant's handler. Posting appends and, if the engine is
+not already on its way, wakes it: one wake-up per burst, never a wait.
+
+Nothing on this thread runs user code or takes longer than a millisecond. If it ends by an error
+of ours, every tenant is told, and fails what depends on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from treadle.dataflow._lazy import EngineThread, LazyFuture, renew_lock
+from treadle.errors import EngineCrashed, KernelForked
+from treadle.log import logger
+from treadle.runtime.pool import Pool
+from treadle.runtime.threads import start_daemon
+
+_log = logger("runtime")
+
+#: How long the start or the end of the thread may take before something is badly wrong.
+_LIFT_S = 30.0
+
+#: Items one tenant may have handled before others get their turn.
+_TURN = 500
+
+
+class Inbox:
+    """A tenant's door: what is posted is handled on the engine thread, in order."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        handle: Callable[[Any], None],
+        crashed: Callable[[BaseException], None],
+    ) -> None:
+        self._engine = engine
+        self._handle = handle
+        self.crashed = crashed
+        self._items: deque[Any] = deque()
+        self._awake = False
+        self._dead: BaseException | None = None
+
+    def post(self, item: Any) -> None:
+        """Hand over an item. Never blocks; safe from any thread and from callbacks."""
+        self._items.append(item)
+        if not self._awake:
+            try:
+                self._awake = True
+                self._engine.call_soon(self._pump)
+            except BaseException:
+                # Ctrl-C may strike between the two: nobody else would wake the engine.
+                self._engine.call_soon(self._pump)
+                raise
+
+    def call(self, item: Any) -> None:
+        """Hand over an item and wait until it has been handled; raises what that raised."""
+        if self._engine.is_current():
+            self._handle(item)
+            return
+        waited = Waited(item)
+        self.post(waited)
+        waited.done.result()
+
+    def _pump(self) -> None:
+        """Handle all there is, then let the next poster wake us."""
+        items, handle = self._items, self._handle
+        self._awake = False
+        for _ in range(_TURN):
+            if not items:
+                return
+            item = items.popleft()
+            try:
+                if type(item) is Waited:
+                    item.run(handle)
+                else:
+                    handle(item)
+            except BaseException as error:  # noqa: BLE001 - a bug of ours must not be silent
+                _log.exception("the engine could not handle %r", item)
+                self.crashed(error)
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the engine look into the box."""
+        self._awake = True
+        self._engine.call_soon(self._pump)
+
+    def fail_waiting(self, error: BaseException) -> None:
+        """Answer all who still wait for an item to be handled."""
+        while self._items:
+            item = self._items.popleft()
+            if type(item) is Waited:
+                item.done._finish("FINISHED", None, error)
+
+
+class Waited:
+    """An item whose poster waits for it."""
+
+    __slots__ = ("done", "item")
+
+    def __init__(self, item: Any) -> None:
+        self.item = item
+        self.done: LazyFuture[None] = LazyFuture()
+
+    def run(self, handle: Callable[[Any], None]) -> None:
+        """Handle the item; whatever that raises is the poster's."""
+        try:
+            handle(self.item)
+        except BaseException as error:  # noqa: BLE001 - it belongs to the one who waits
+            self.done.set_exception(error)
+        else:
+            self.done.set_result(None)
+
+
+class Engine:
+    """The engine thread of this process, shared by its kernels. Use `acquire` and `release`."""
+
+    _shared: Engine | None = None
+    _lock = threading.Lock()
+
+    def __init__(self) -> None:
+        self._loop = _new_loop()
+        self._tenants: list[Inbox] = []
+        self._users = 0
+        self._ready = threading.Event()
+        self.pool = Pool(self)
+        self._thread = start_daemon("treadle-engine", self._run)
+        self._ready.wait(_LIFT_S)
+
+    @classmethod
+    def acquire(cls) -> Engine:
+        """The engine of this process; started if nobody uses it yet."""
+        with cls._lock:
+            if cls._shared is None or not cls._shared._thread.is_alive():
+                cls._shared = Engine()
+            cls._shared._users += 1
+            return cls._shared
+
+    def release(self) -> None:
+        """Give the engine back; the last one to do so ends its threads."""
+        with Engine._lock:
+            self._users -= 1
+            last = self._users == 0
+            if last and Engine._shared is self:
+                Engine._shared = None
+        if last:
+            self.pool.close()
+            self.call_soon(self._loop.stop)
+            if not self.is_current():
+                self._thread.join(_LIFT_S)
+
+    def is_current(self) -> bool:
+        """True on the engine thread."""
+        return threading.get_ident() == self._thread.ident
+
+    def admit(
+        self, handle: Callable[[Any], None], crashed: Callable[[BaseException], None]
+    ) -> Inbox:
+        """A new tenant's inbox."""
+        inbox = Inbox(self, handle, crashed)
+        self._tenants.append(inbox)
+        return inbox
+
+    def dismiss(self, inbox: Inbox) -> None:
+        """A tenant leaves."""
+        if inbox in self._tenants:
+            self._tenants.remove(inbox)
+        inbox.fail_waiting(EngineCrashed("the kernel has been cleaned up"))
+
+    def call_soon(self, fn: Callable[[], None]) -> None:
+        """Run a short function of ours on the engine thread. Safe from any thread."""
+        try:
+            self._loop.call_soon_threadsafe(fn)
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
+
+    def call_later(self, delay_s: float, fn: Callable[[], None]) -> None:
+        """Run a short function of ours on the engine thread, later. Safe from any thread."""
+
+        def arm() -> None:
+            self._loop.call_later(delay_s, fn)
+
+        self.call_soon(arm)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        EngineThread.ident = threading.get_ident()
+        EngineThread.offload = self.pool.submit
+        self._loop.call_soon(self._ready.set)
+        try:
+            self._loop.run_forever()
+            self._loop.close()
+        except BaseException as error:  # noqa: BLE001 - all who depend on us must hear of it
+            _log.exception("the engine thread has ended")
+            for tenant in list(self._tenants):
+                tenant.crashed(error)
+                tenant.fail_waiting(error)
+        finally:
+            if EngineThread.ident == threading.get_ident():
+                EngineThread.ident = EngineThread.offload = None
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # noqa: PLC0415 - where it runs; 50 ms that only a loaded kernel pays
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def _after_fork() -> None:
+    """In a forked child no engine runs: every open future of every kernel says so, at once."""
+    renew_lock()
+    EngineThread.ident = EngineThread.offload = None
+    engine, Engine._shared, Engine._lock = Engine._shared, None, threading.Lock()
+    if engine is None:
+        return
+    error = KernelForked(
+        f"this process (pid {os.getpid()}) was forked from the one that runs the kernel; only "
+        f"the parent can wait for its tasks; start processes by exec, or load a kernel here"
+    )
+    for tenant in engine._tenants:
+        tenant.crashed(error)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

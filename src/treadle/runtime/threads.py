@@ -1,0 +1,34 @@
+"""Which threads are Treadle's own.
+
+A call that may have to wait for room (`max_pending`) must not wait on a thread that makes room:
+the engine, the pool, and the threads that run tasks are marked, and never wait.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class _Mark(threading.local):
+    ours = False
+
+
+_mark = _Mark()
+
+
+def is_ours() -> bool:
+    """True on a thread that Treadle started."""
+    return _mark.ours
+
+
+def start_daemon(name: str, run: Callable[[], None]) -> threading.Thread:
+    """Start a marked thread that does not keep the interpreter alive."""
+
+    def marked() -> None:
+        _mark.ours = True
+        run()
+
+    thread = threading.Thread(target=marked, name=name, daemon=True)
+    thread.start()
+    return thread
