@@ -48,11 +48,11 @@ class HTTPTransfer:
 
 def _request(file: File) -> Request:
     authority = authority_of(file.netloc)
-    url = quote(file.url, safe=_SAFE)
+    rest = file.url.partition("://")[2].removeprefix(file.netloc)
+    host = file.netloc.rpartition("@")[2]
+    request = Request(f"{file.scheme}://{host}{quote(rest, safe=_SAFE)}")
     if authority.user is None:
-        return Request(url)
-    scheme, rest = url.split("://", 1)
-    request = Request(f"{scheme}://{rest.split('@', 1)[1]}")
+        return request
     secret = f"{authority.user}:{authority.password or ''}".encode()
     # Not sent along when the server redirects to another one.
     request.add_unredirected_header(

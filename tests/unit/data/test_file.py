@@ -6,6 +6,8 @@ import pickle
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from treadle.data_provider.files import File, without_password
 
@@ -121,3 +123,14 @@ def test_messages_do_not_show_passwords():
     assert without_password("ftp://me:hush@h/x@y") == "ftp://me:***@h/x@y"
     assert without_password("http://h/a:b@c") == "http://h/a:b@c"
     assert without_password("plain") == "plain"
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
+def test_any_path_comes_back_from_its_url(text):
+    class Anything:
+        def __fspath__(self):
+            return text
+
+    file = File(Anything())
+    assert (file.scheme, file.filepath) == ("file", text)
+    assert File(file.url).filepath == text
