@@ -288,14 +288,15 @@ def test_the_watcher_ends_only_what_is_on_its_list() -> None:
 def test_a_watcher_that_was_killed_is_replaced(pids: Path) -> None:
     first = InThread(FAMILY.format(pids))
     pids_in(pids, 3)
-    shell = _watcher.watcher._shell
-    assert shell is not None
-    shell.kill()
-    shell.wait()
-    assert runner("true") == 0
-    assert _watcher.watcher._shell is not shell
-    assert kill_running() == 1
-    first.join()
+    try:
+        shell = wait_until(lambda: _watcher.watcher._shell, "the watcher is there")
+        shell.kill()
+        shell.wait()
+        assert runner("true") == 0
+        assert _watcher.watcher._shell is not shell
+    finally:
+        assert kill_running() == 1
+        first.join()
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -171,8 +171,9 @@ class App(ABC, Generic[P, R]):
         return self if instance is None else BoundApp(self, instance)
 
     def __repr__(self) -> str:
-        options = [f"executors={self.executors!r}"] if self.executors != "all" else []
-        options += ["cache=True"] if self.cache else []
+        options = ["cache=True"] if self.cache else []
+        if self.executors != "all" and not self._joins:
+            options.append(f"executors={self.executors!r}")
         name = f"{getattr(self.func, '__module__', '?')}.{name_of(self.func)}"
         return f"<{' '.join([self._kind, name, *options])}>"
 

@@ -102,7 +102,10 @@ class Command:
                 self._signal(self._process.pid, signal.SIGTERM)
                 # A command that was stopped must run to see that it is to end.
                 self._signal(self._process.pid, signal.SIGCONT)
-                self._impatience = call_later(GRACE_S, self.kill)
+                try:
+                    self._impatience = call_later(GRACE_S, self.kill)
+                except RuntimeError:  # no thread can be started while the interpreter exits
+                    pass
         return True
 
     def kill(self) -> None:

@@ -17,7 +17,8 @@ from treadle.app import _watcher
 from treadle.app._command import GRACE_S, Command
 from treadle.log import logger
 
-_changed = threading.Condition(threading.Lock())
+_lock = threading.Lock()
+_changed = threading.Condition(_lock)
 #: By thread: a thread runs one command at a time, or a command's body that runs another.
 _running: dict[int, list[Command]] = {}
 _exit_is_hooked = False
@@ -27,13 +28,13 @@ _exit_is_hooked = False
 def registered(command: Command) -> Iterator[None]:
     """Make the command of this thread known to `cancel_running` and `kill_running`."""
     thread_id = threading.get_ident()
-    with _changed:
+    with _lock:
         _hook_exit()
         _running.setdefault(thread_id, []).append(command)
     try:
         yield
     finally:
-        with _changed:
+        with _lock:
             commands = _running[thread_id]
             commands.remove(command)
             if not commands:
@@ -53,7 +54,7 @@ def cancel_running(thread_id: int) -> bool:
         Whether there was one. Its call raises `concurrent.futures.CancelledError` when all its
         processes are gone.
     """
-    with _changed:
+    with _lock:
         commands = list(_running.get(thread_id, ()))
     ended = [command.end(CancelledError("cancelled while it ran")) for command in commands]
     return any(ended)
@@ -65,11 +66,11 @@ def kill_running() -> int:
     Returns:
         How many there were.
     """
-    with _changed:
+    with _lock:
         commands = [command for mine in _running.values() for command in mine]
     for command in commands:
         command.end(CancelledError("the program that ran it is ending"))
-    with _changed:
+    with _lock:
         gone = _changed.wait_for(lambda: not _still(commands), timeout=2 * GRACE_S)
     if not gone:  # its thread cannot look after it any more
         for command in commands:
@@ -105,8 +106,9 @@ def _hook_exit() -> None:
 
 def _forget_parent() -> None:
     """In a forked child: the commands are the parent's, and so is their end."""
-    global _changed
-    _changed = threading.Condition(threading.Lock())
+    global _changed, _lock
+    _lock = threading.Lock()
+    _changed = threading.Condition(_lock)
     _running.clear()
 
 

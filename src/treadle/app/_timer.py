@@ -42,7 +42,10 @@ class Timer:
     """Calls functions when their time has come, on one daemon thread."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        # Taken as a lock, not as a condition: that is one step, which an exception left for the
+        # thread (a walltime around this one, Ctrl-C) cannot leave half done.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._alarms: list[Alarm] = []
         self._cancelled = 0
         self._thread: threading.Thread | None = None
@@ -50,20 +53,19 @@ class Timer:
     def call_later(self, delay_s: float, act: Callable[[], object]) -> Alarm:
         """Call `act` in so many seconds; it must be short, and what it raises is only logged."""
         alarm = Alarm(self, time.monotonic() + delay_s, act)
-        with self._changed:
+        with self._lock:
             heapq.heappush(self._alarms, alarm)
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="treadle-walltime", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="treadle-walltime", daemon=True)
+                thread.start()
+                self._thread = thread
             elif self._alarms[0] is alarm:
                 self._changed.notify()
         return alarm
 
     def forget(self, alarm: Alarm) -> None:
         """Cancel an alarm; a second time does nothing."""
-        with self._changed:
+        with self._lock:
             if alarm.act is None:
                 return
             alarm.act = None
@@ -83,7 +85,7 @@ class Timer:
 
     def _next_due(self) -> Callable[[], object] | None:
         """Wait for the next action that is due; None when the thread is not needed any more."""
-        with self._changed:
+        with self._lock:
             while True:
                 while self._alarms and self._alarms[0].act is None:
                     heapq.heappop(self._alarms)

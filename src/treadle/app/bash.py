@@ -62,6 +62,9 @@ class BashRunner:
         self.__memo_extra__ = "bash"
         self.func = func
         self.takes = takes
+        #: For executors with threads: given the identity of the thread that runs a call, ends its
+        #: command. An attribute, so that wrappers which copy attributes have it too.
+        self.cancel_running: Callable[[int], bool] = cancel_running
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> int:
         """Run the command; see `remote_side_bash_executor`."""
@@ -72,14 +75,6 @@ class BashRunner:
             _run(command, name, line, kwargs)
         _check_outputs(name, kwargs.get("outputs"))
         return 0
-
-    def cancel_running(self, thread_id: int) -> bool:
-        """End the command that a thread is running; does not wait.
-
-        Returns:
-            Whether there was one. Its call then raises `concurrent.futures.CancelledError`.
-        """
-        return cancel_running(thread_id)
 
     def __reduce__(self) -> Any:
         return BashRunner, (self.func, self.takes)
@@ -156,7 +151,14 @@ def _with_tail(failure: BashExitFailure, stderr: object) -> BashExitFailure:
 
 
 def _check_outputs(name: str, outputs: Iterable[Any] | None) -> None:
-    # A File knows its local path, a DataFuture that of its File.
-    missing = [f for f in outputs or () if not os.path.exists(getattr(f, "filepath", f))]
+    missing = [file for file in outputs or () if _is_missing(file)]
     if missing:
         raise MissingOutputs(f"bash_app {name} ended well but did not write", missing)
+
+
+def _is_missing(file: Any) -> bool:
+    try:
+        path = getattr(file, "filepath", file)
+    except ValueError:  # it is elsewhere and was not staged: not ours to see
+        return False
+    return not os.path.exists(path)

@@ -111,6 +111,8 @@ def test_outputs_must_be_there_after_success(tmp_path: Path) -> None:
     assert info.value.outputs == [missing]
     with pytest.raises(BashExitFailure):
         run("false", outputs=[missing])
+    # What is elsewhere and was not staged cannot be looked for here.
+    assert run("true", outputs=[File("https://host/x")]) == 0
 
 
 def test_a_runner_travels(tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def test_an_app_looks_like_its_function() -> None:
 def test_the_repr_names_the_function_and_the_options_that_are_set() -> None:
     assert repr(double) == f"<python_app {__name__}.double>"
     app = bash_app(executors=["big"], cache=True)(greet.func)
-    assert repr(app) == f"<bash_app {__name__}.greet executors=['big'] cache=True>"
+    assert repr(app) == f"<bash_app {__name__}.greet cache=True executors=['big']>"
+    assert repr(join_app(greet.func)) == f"<join_app {__name__}.greet>"  # type: ignore[call-overload]
 
 
 def test_a_plain_call_submits_the_function_itself(kernel: InlineKernel) -> None:
