@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.servers.web import BODY, web_server
+from tests.integration.servers.web import BODY, self_signed, web_server
 from tests.unit.data.fake_kernel import FakeKernel
 from treadle.data_provider.files import File
 from treadle.data_provider.http import HTTPInTaskStaging, HTTPSeparateTaskStaging
@@ -125,3 +125,14 @@ def test_a_transfer_may_run_on_the_executor_of_the_task(web, tmp_path, monkeypat
     kernel = FakeKernel([HTTPSeparateTaskStaging(in_executor=True)])
     path = kernel.call(str, File(f"{web.url}/files/x")).result(timeout=10)
     assert (path, kernel.submitted[0][1]) == ("x", ("threads",))
+
+
+def test_a_server_has_to_prove_who_it_is(tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    work.mkdir()
+    with web_server(self_signed(tmp_path)) as web:
+        error, left = stage(f"{web.url}/files/x", HTTPInTaskStaging(), work)
+        assert "CERTIFICATE_VERIFY_FAILED" in str(error)
+        assert left == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+        assert stage(f"{web.url}/files/x", HTTPInTaskStaging(), work) == (BODY, ["x"])

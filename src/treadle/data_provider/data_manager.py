@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from treadle.data_provider._staging_base import Func, Staging, Submit
 
+__all__ = ["DataManager", "default_staging"]
+
 
 class DataManager:
     """Stages the files of tasks, by the providers of the executors they run on.

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import base64
+import shutil
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from tests.integration.servers import absent
 
 #: What the server has under /files/.
 BODY = bytes(range(256)) * 8192
@@ -31,8 +37,21 @@ class Web:
         return self.url.removeprefix("http://")
 
 
+def self_signed(directory: Path) -> ssl.SSLContext:
+    """Make a certificate for 127.0.0.1, `cert.pem`, that nobody trusts who is not told to."""
+    if shutil.which("openssl") is None:
+        absent("openssl", "install the package openssl of your system")
+    cert, key = directory / "cert.pem", directory / "key.pem"
+    line = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext"
+    files = ["subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run([*line.split(), *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return context
+
+
 @contextmanager
-def web_server() -> Iterator[Web]:
+def web_server(tls: ssl.SSLContext | None = None) -> Iterator[Web]:
     """Serve until the block ends."""
     web = Web("")
 
@@ -40,7 +59,9 @@ def web_server() -> Iterator[Web]:
         server_state = web
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    web.url = f"http://127.0.0.1:{server.server_port}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    web.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), name="web-server")
     thread.start()
     try:
