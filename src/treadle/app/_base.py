@@ -189,10 +189,16 @@ class App(ABC, Generic[P, R]):
 class BoundApp(Generic[Q, R]):
     """An app looked up on an object, which becomes its first argument."""
 
+    __slots__ = ("_app", "_instance")
+
     def __init__(self, app: App[..., R], instance: object) -> None:
-        functools.update_wrapper(self, app, updated=())
+        # Made anew each time it is looked up, so it must be cheap.
         self._app = app
         self._instance = instance
+
+    @property
+    def __name__(self) -> str:
+        return self._app._name
 
     def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> AppFuture[R]:
         """Submit a task that runs the method with these arguments."""
@@ -209,8 +215,8 @@ class BoundApp(Generic[Q, R]):
         return MapResults(self, iterables, DEFAULT_WINDOW if window is None else window, common)
 
     def __getattr__(self, name: str) -> Any:
-        # Only what the object itself lacks comes here; not while it is being unpickled.
-        if name.startswith("__") or "_app" not in self.__dict__:
+        # Only what the object itself lacks comes here. While it is being unpickled that is all.
+        if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self._app, name)
 

@@ -239,3 +239,17 @@ def test_an_app_in_a_class_is_a_method(kernel: InlineKernel) -> None:
 def test_an_app_wraps_a_builtin_that_does_not_tell_its_signature(kernel: InlineKernel) -> None:
     biggest: Any = python_app(data_flow_kernel=kernel)(max)
     assert biggest(1, 3, label="of two").result() == 3
+
+
+def test_a_bound_app_can_be_pickled() -> None:
+    bound = Counter(4).plus
+    assert pickle.loads(pickle.dumps(bound)).local(1) == 5
+
+
+class Counter:
+    def __init__(self, start: int) -> None:
+        self.start = start
+
+    @python_app
+    def plus(self, n: int) -> int:
+        return self.start + n
