@@ -11,8 +11,8 @@ from pathlib import Path
 #: How long a test's threads and descriptors may take to go.
 GRACE_S = 5.0
 #: Threads that outlive a test by design, by the beginning of their names: the one engine thread of
-#: the process with its pool, and the loop thread that fsspec keeps for the life of the process.
-SHARED_THREADS = ("treadle-engine", "treadle-pool", "fsspecIO")
+#: the process with its pool, the timer of walltimes, and the loop thread that fsspec keeps.
+SHARED_THREADS = ("treadle-engine", "treadle-pool", "treadle-walltime", "fsspecIO")
 #: What an event loop holds open as long as it lives.
 LOOP_TARGETS = ("anon_inode:", "socket:", "pipe:")
 
