@@ -18,6 +18,7 @@ import pytest
 from tests.unit.store.places import checkpoint, contents, key
 from treadle.errors import CheckpointWriteError
 from treadle.store import CheckpointIndex, CheckpointLog, compact, load_or_create_secret
+from treadle.store.log import Durability
 
 ROUNDS = int(os.environ.get("TREADLE_KILL_ROUNDS", "20"))
 WAIT_S = 15
@@ -130,7 +131,7 @@ with CheckpointLog(directory, load_or_create_secret(root), run_id=me, segment_by
 
 
 @pytest.mark.parametrize("durability", ["process", "power"])
-def test_many_threads_share_one_log(tmp_path: Path, durability: str) -> None:
+def test_many_threads_share_one_log(tmp_path: Path, durability: Durability) -> None:
     directory, secret = checkpoint(tmp_path)
     with (
         CheckpointLog(

@@ -53,6 +53,10 @@ class FaultDisk(RealDisk):
     def sync(self, fd: int) -> None:
         self._call("sync")
 
+    def close(self, fd: int) -> None:
+        self.calls.append("close")
+        super().close(fd)
+
     def rename(self, source: str, target: str) -> None:
         self._call("rename")
         super().rename(source, target)

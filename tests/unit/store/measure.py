@@ -20,6 +20,7 @@ from treadle.store import (
     load_or_create_secret,
     new_checkpoint_directory,
 )
+from treadle.store.log import Durability
 
 PAYLOAD = os.urandom(200)
 
@@ -28,7 +29,9 @@ def key(number: int) -> str:
     return hashlib.blake2b(str(number).encode(), digest_size=32).hexdigest()
 
 
-def puts(root: Path, name: str, durability: str, count: int, group: int, threads: int = 1) -> None:
+def puts(
+    root: Path, name: str, durability: Durability, count: int, group: int, threads: int = 1
+) -> None:
     secret = load_or_create_secret(root)
     keys = [key(i) for i in range(count)]
     with CheckpointLog(

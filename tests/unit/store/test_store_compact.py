@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.store.disks import FaultDisk, PowerDisk
+from tests.unit.store.disks import FaultDisk, Plan, PowerDisk
 from tests.unit.store.places import checkpoint, contents, key, replace_bytes, written
 from treadle.errors import BadCheckpoint
 from treadle.store import CheckpointIndex, CheckpointLog, compact, load_or_create_secret
@@ -61,7 +61,7 @@ def test_a_failure_of_any_step_leaves_a_valid_set(tmp_path: Path) -> None:
     step = 0
     while True:
         directory, secret, expected = many(tmp_path / str(step))
-        disk = FaultDisk(lambda name, number, at=step: errno.EIO if number >= at else None)
+        disk = FaultDisk(broken_from(step))
         try:
             compact(directory, secret, disk=disk)
         except OSError:
@@ -76,6 +76,10 @@ def test_a_failure_of_any_step_leaves_a_valid_set(tmp_path: Path) -> None:
             break
         step += 1
     assert step > 10
+
+
+def broken_from(step: int) -> Plan:
+    return lambda name, number: errno.EIO if number >= step else None
 
 
 class Cut(BaseException):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.unit.store.places import (
     written,
 )
 from treadle.errors import BadCheckpoint
-from treadle.store import CheckpointIndex, CheckpointLog, _reading
+from treadle.store import CheckpointIndex, CheckpointLog
 from treadle.store import index as index_module
 
 LARGE = bytes(range(256)) * 8192
@@ -209,7 +210,7 @@ def test_a_page_that_cannot_be_read_costs_the_records_on_it(
 ) -> None:
     items = {key(n): b"%04d" % n * 64 for n in range(100)}
     directory = written(root, items)
-    real = _reading.os.pread
+    real = os.pread
 
     def pread(fd: int, size: int, offset: int) -> bytes:
         if offset < 10_000 < offset + size:
@@ -217,7 +218,7 @@ def test_a_page_that_cannot_be_read_costs_the_records_on_it(
         return real(fd, size, offset)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_reading.os, "pread", pread)
+        patch.setattr("os.pread", pread)
         index = CheckpointIndex.open([directory])
     with index:
         assert 80 <= len(index) < 100

@@ -139,7 +139,7 @@ def test_a_large_payload_is_in_a_file_of_its_own_before_its_record_is(
         done = len(disk.calls)
         log.commit(log.append("large", large))
         assert disk.calls[done:] == [
-            "create", "write", "sync", "rename", "sync_directory",  # the blob
+            "create", "write", "sync", "close", "rename", "sync_directory",  # the blob
             "write", "sync",  # the record
         ]  # fmt: skip
     assert only_segment(place[0]).stat().st_size < 1000
@@ -192,7 +192,7 @@ def test_a_descriptor_whose_sync_failed_is_never_used_again(place: tuple[Path, b
         log.append("a", b"1")
         log.commit()
         failed = disk.calls.index("sync", 6)
-        assert disk.calls[failed + 1] == "create"
+        assert disk.calls[failed + 1 : failed + 3] == ["close", "create"]
 
 
 @pytest.mark.parametrize("call", ["write", "create", "sync", "sync_directory"])

@@ -15,7 +15,6 @@ from treadle.store import (
     new_checkpoint_directory,
     read_secret,
 )
-from treadle.store import secret as secret_module
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 
@@ -156,7 +155,7 @@ def test_where_there_are_no_hard_links_the_secret_is_made_all_the_same(
     def refuse(source: str, target: str) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(secret_module.os, "link", refuse)
+    monkeypatch.setattr("os.link", refuse)
     first = load_or_create_secret(root)
     assert load_or_create_secret(root) == first
     assert [path.name for path in root.iterdir()] == [".key"]
