@@ -34,4 +34,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "Treadle"
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
 html_show_sourcelink = False
-suppress_warnings = ["myst.xref_missing"]  # pages link to files of the repository, too
+suppress_warnings = [
+    "myst.xref_missing",  # pages link to files of the repository, too
+    "docutils",  # docstrings are prose for a terminal first
+]
