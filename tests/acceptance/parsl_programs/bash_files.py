@@ -25,9 +25,7 @@ def total(inputs=()):
 
 with parsl.load():
     here = os.getcwd()
-    parts = [
-        generate(n, outputs=[File(os.path.join(here, f"part-{n}.txt"))]) for n in range(1, 6)
-    ]
+    parts = [generate(n, outputs=[File(os.path.join(here, f"part-{n}.txt"))]) for n in range(1, 6)]
     assert all(len(p.outputs) == 1 for p in parts)
     whole = concatenate(
         inputs=[p.outputs[0] for p in parts], outputs=[File(os.path.join(here, "all.txt"))]

@@ -28,7 +28,7 @@ assert total.result() == sum(2 * i for i in items)
 
 level = [app_double(i) for i in range(64)]
 while len(level) > 1:
-    level = [add(a, b=b) for a, b in zip(level[::2], level[1::2])]
+    level = [add(a, b=b) for a, b in zip(level[::2], level[1::2], strict=True)]
 assert level[0].result() == 2 * sum(range(64))
 
 # a mixture of values and futures

@@ -41,9 +41,7 @@ def calls(prefix):
 
 
 def config(**options):
-    return Config(
-        executors=[ThreadPoolExecutor(max_threads=2)], memoizer=BasicMemoizer(**options)
-    )
+    return Config(executors=[ThreadPoolExecutor(max_threads=2)], memoizer=BasicMemoizer(**options))
 
 
 with parsl.load(config(checkpoint_mode="task_exit")):

@@ -38,7 +38,7 @@ class InlineExecutor(ParslExecutor):
 
 
 @python_app(executors=["inline"])
-def inline(x, parsl_resource_specification={}):
+def inline(x, **options):
     if x < 0:
         raise ValueError("negative")
     return x + 1
