@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from treadle.store._group import GroupCommit, GroupFailed
+from treadle.store._group import GroupCommit, GroupFailed, Ticket
 
 WAIT_S = 10
 
@@ -99,6 +99,13 @@ def test_a_leader_that_is_interrupted_leaves_its_group_to_the_next(writer: Write
         assert isinstance(first.exception(timeout=WAIT_S), KeyboardInterrupt)
         second.result(timeout=WAIT_S)
     assert writer.groups == [[0, 1, 2]]
+
+
+def test_a_ticket_that_was_never_given_stands_for_all_that_was_added(writer: Writer) -> None:
+    group = new_group(writer)
+    writer.go.release()
+    group.wait(Ticket(group.add([0]) + 7))
+    assert writer.groups == [[0]]
 
 
 def test_waiting_for_idle_waits_for_the_write_under_way(writer: Writer) -> None:

@@ -78,7 +78,8 @@ class GroupCommit(Generic[T]):
         Raises:
             GroupFailed: they are lost.
         """
-        target = self._added if ticket is None else ticket
+        # A ticket of another log must not make us wait for what nobody will add.
+        target = self._added if ticket is None else min(ticket, self._added)
         while (group := self._lead_or_follow(target)) is not None:
             try:
                 self._write(group)
