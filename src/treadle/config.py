@@ -195,7 +195,7 @@ def _read_executors(given: object) -> tuple[list[ParslExecutor], list[str]]:
     return executors, wrong
 
 
-def _wrong_options(config: Config) -> Iterable[str]:
+def _wrong_options(config: Any) -> Iterable[str]:
     """Say of each option that cannot be what is allowed."""
     for name in ("app_cache", "garbage_collect"):
         if not isinstance(value := getattr(config, name), bool):
@@ -227,7 +227,7 @@ def _wrong_options(config: Config) -> Iterable[str]:
     yield from _wrong_plugins(config)
 
 
-def _wrong_memo(config: Config) -> Iterable[str]:
+def _wrong_memo(config: Any) -> Iterable[str]:
     files = config.checkpoint_files
     if files is not None and (
         isinstance(files, (str, bytes))
@@ -259,7 +259,7 @@ def _wrong_memo(config: Config) -> Iterable[str]:
             yield f"memoizer goes without {', '.join(clashing)}: they are the memoizer's own then"
 
 
-def _wrong_plugins(config: Config) -> Iterable[str]:
+def _wrong_plugins(config: Any) -> Iterable[str]:
     memoizer = config.memoizer
     if memoizer is not None and not callable(getattr(memoizer, "check_memo", None)):
         yield f"memoizer={memoizer!r}: a Memoizer, or None"

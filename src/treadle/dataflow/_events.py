@@ -7,6 +7,7 @@ Answers to an order carry the attempt it was given for, so that a late one chang
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 from msgspec import Struct
@@ -47,12 +48,16 @@ class Verdict(IntEnum):
 
 
 class Submitted(Struct, frozen=True):
-    """A new task; its dependencies in this kernel, and how many futures of others it waits for."""
+    """A new task; its dependencies in this kernel, and how many futures of others it waits for.
+
+    `broken`: the call cannot be run; the shell holds the error.
+    """
 
     node: Node
-    dependencies: tuple[Node, ...] = ()
+    dependencies: Sequence[Node] = ()
     others: int = 0
     others_failed: int = 0
+    broken: bool = False
 
 
 class DependencyEnded(Struct, frozen=True):
@@ -91,11 +96,12 @@ class Launched(Struct, frozen=True):
 
 
 class AttemptEnded(Struct, frozen=True):
-    """An attempt has ended, or could not be launched."""
+    """An attempt has ended, or could not be launched. `must`: it is an error if none runs."""
 
     node: Node
     attempt: int
     how: Ended
+    must: bool = False
 
 
 class Judged(Struct, frozen=True):
@@ -122,10 +128,11 @@ class Joined(Struct, frozen=True):
 
 
 class InnerEnded(Struct, frozen=True):
-    """One of the tasks that a join app waits for has ended."""
+    """One of the tasks that a join app waits for has ended. `must`: an error if it waits not."""
 
     node: Node
     ok: bool
+    must: bool = False
 
 
 class CancelAsked(Struct, frozen=True):

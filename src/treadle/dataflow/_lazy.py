@@ -80,12 +80,12 @@ class LazyFuture(Future[T]):
 
     # --- what the standard library looks at -----------------------------------------------------
 
-    @property  # type: ignore[override]
-    def _condition(self) -> threading.Condition:
+    @property
+    def _condition(self) -> threading.Condition:  # type: ignore[override]
         return self._synced().condition
 
-    @property  # type: ignore[override]
-    def _waiters(self) -> list[Any]:
+    @property
+    def _waiters(self) -> list[Any]:  # type: ignore[override]
         return self._synced().waiters
 
     @property

@@ -103,6 +103,8 @@ class Machine:
             connect(node, event.dependencies)
         if self.closed:
             return self._end([(node, ev.Verdict.abandoned, None)])
+        if event.broken:
+            return self._end([(node, ev.Verdict.error, None)])
         return self._go_on(node)
 
     def _dependency_ended(self, event: ev.DependencyEnded) -> Commands:
@@ -173,6 +175,8 @@ class Machine:
     def _attempt_ended(self, event: ev.AttemptEnded) -> Commands:
         node, how = event.node, event.how
         if event.attempt != node.try_id or node.phase not in (Phase.launching, Phase.running):
+            if event.must:
+                raise illegal(node, "handle_exec_update")
             return []
         if how is ev.Ended.succeeded:
             if node.phase is Phase.launching:  # it overtook the word that it was taken
@@ -214,7 +218,7 @@ class Machine:
 
     def _finish(self, node: Node, verdict: ev.Verdict) -> Commands:
         """End a task whose own code has run: first its outcome goes into the memo table."""
-        if not node.memoize or node.hashsum is None:
+        if not node.memoize:
             return self._end([(node, verdict, None)])
         node.phase = Phase.recording
         node.verdict = verdict
@@ -240,6 +244,8 @@ class Machine:
     def _inner_ended(self, event: ev.InnerEnded) -> Commands:
         node = event.node
         if node.phase is not Phase.joining:
+            if event.must:
+                raise illegal(node, "handle_join_update")
             return []
         node.waiting_on -= 1
         node.failed_on += not event.ok

@@ -19,7 +19,7 @@ from treadle.errors import TreadleError
 if TYPE_CHECKING:
     from treadle.dataflow.taskrecord import TaskRecord
 
-__all__ = ["AppFuture", "LazyFuture", "LiftedFuture", "PutFuture"]
+__all__ = ["AppFuture", "LazyFuture", "LiftedFuture", "PutFuture", "put"]
 
 T = TypeVar("T")
 
@@ -56,8 +56,10 @@ class AppFuture(LazyFuture[T]):
         return self.task_record.id
 
     def task_status(self) -> str:
-        """The name of the task's state, as in `States`."""
-        return States(self.task_record.status).name
+        """The name of the task's state, as in `States`; `pending` from the moment of the call."""
+        status = self.task_record.status
+        # The engine has not looked at it yet; for the caller it is known and waits.
+        return States.pending.name if status is States.unsched else status.name
 
     @property
     def out(self) -> T:
@@ -259,3 +261,12 @@ class PutFuture(AppFuture[T]):
 
     def __repr__(self) -> str:
         return f"<PutFuture of a {type(self._result).__name__}>"
+
+
+def put(value: T) -> AppFuture[T]:
+    """Name a value once, to pass it to many calls: a future that is done.
+
+    Its memo digest is computed once, however many cached apps get it, and an executor in other
+    processes sends it once. The value must not be changed afterwards.
+    """
+    return PutFuture(value)

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 _DEFAULTS: dict[str, Any] = {
     "args": (),
+    "bound": False,
     "checkpoint": False,
     "depends": (),
+    "easy": False,
     "error": None,
     "exec_fu": None,
     "executor": None,
@@ -49,9 +51,11 @@ class TaskRecord(Node):
         "_history",
         "_kwargs",
         "args",
+        "bound",
         "checkpoint",
         "depends",
         "dfk",
+        "easy",
         "error",
         "exec_fu",
         "executor",
@@ -79,6 +83,10 @@ class TaskRecord(Node):
     args: tuple[Any, ...]
     #: Label of the executor it runs on.
     executor: str | None
+    #: Its arguments need no user code to be bound, and are futures of ours at most.
+    easy: bool
+    #: The futures in its arguments have been replaced by their results.
+    bound: bool
     #: Futures it waits for or waited for.
     depends: tuple[Any, ...]
     #: The executor's future of the current attempt, or the memo table's.
@@ -97,6 +105,15 @@ class TaskRecord(Node):
     error: BaseException | None
     #: It holds a place of `max_pending`.
     gated: bool
+    #: Seconds since the epoch; the `time_*` properties show them as moments.
+    t_invoked: float | None
+    t_launched: float | None
+    t_try_returned: float | None
+    t_returned: float | None
+    #: The user's future: held while the task is open, known weakly after that.
+    _future: Any
+    _kwargs: dict[str, Any]
+    _history: list[str]
     #: Pickled call, for executors that take bytes: made once, used by every attempt.
     stage: Any
 
@@ -119,7 +136,7 @@ class TaskRecord(Node):
     def kwargs(self) -> dict[str, Any]:
         """Keyword arguments, futures in them replaced by results once it is launched."""
         try:
-            return self._kwargs  # type: ignore[no-any-return]
+            return self._kwargs
         except AttributeError:
             return {}
 
@@ -131,9 +148,9 @@ class TaskRecord(Node):
     def fail_history(self) -> list[str]:
         """The repr of every failure so far, oldest first."""
         try:
-            return self._history  # type: ignore[no-any-return]
+            return self._history
         except AttributeError:
-            self._history: list[str] = []
+            self._history = []
             return self._history
 
     @property

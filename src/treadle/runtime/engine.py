@@ -129,6 +129,7 @@ class Engine:
         self._loop = _new_loop()
         self._tenants: list[Inbox] = []
         self._users = 0
+        self._abandoned = False
         self._ready = threading.Event()
         self.pool = Pool(self)
         self._thread = start_daemon("treadle-engine", self._run)
@@ -176,6 +177,8 @@ class Engine:
 
     def call_soon(self, fn: Callable[[], None]) -> None:
         """Run a short function of ours on the engine thread. Safe from any thread."""
+        if self._abandoned:
+            return  # a forked child shares the loop's descriptors with its parent
         try:
             self._loop.call_soon_threadsafe(fn)
         except RuntimeError:
@@ -223,6 +226,7 @@ def _after_fork() -> None:
     engine, Engine._shared, Engine._lock = Engine._shared, None, threading.Lock()
     if engine is None:
         return
+    engine._abandoned = True
     error = KernelForked(
         f"this process (pid {os.getpid()}) was forked from the one that runs the kernel; only "
         f"the parent can wait for its tasks; start processes by exec, or load a kernel here"

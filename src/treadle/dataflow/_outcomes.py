@@ -1,0 +1,181 @@
+"""How tasks end: what goes into the user's future, and what is let go."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future
+from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
+from typing import TYPE_CHECKING, Any
+
+from treadle.dataflow import _events as ev
+from treadle.errors import (
+    DataFlowException,
+    DependencyError,
+    EngineCrashed,
+    JoinError,
+    KernelForked,
+    NoDataFlowKernelError,
+    describe_failed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from treadle.dataflow._node import Node
+    from treadle.dataflow.taskrecord import TaskRecord
+
+
+class Outcomes:
+    """Settles the futures of one kernel's tasks.
+
+    Args:
+        tasks: the kernel's table of open tasks.
+        collect: drop what is known of a task when it has ended.
+        leave: called when a task that was counted by the gate has ended.
+        stop: called with the attempt of a task that has ended before it.
+    """
+
+    def __init__(
+        self,
+        tasks: dict[int, TaskRecord],
+        *,
+        collect: bool,
+        leave: Callable[[], None] | None,
+        stop: Callable[[Future[Any]], None],
+    ) -> None:
+        #: Tasks that have ended and whose records are still to be dropped.
+        self.ended: list[TaskRecord] = []
+        self.closed = False
+        self._tasks = tasks
+        self._collect = collect
+        self._leave = leave
+        self._stop = stop
+
+    def settle(self, command: ev.Settle) -> None:
+        """Put the outcome of a task into its future."""
+        record: TaskRecord = command.node  # type: ignore[assignment]
+        verdict = command.verdict
+        state, result, error = FINISHED, None, None
+        if verdict is ev.Verdict.result or verdict is ev.Verdict.from_memo:
+            result = self.result_of(record)
+        elif verdict is ev.Verdict.twin:
+            record.from_memo = True
+            leader: Any = command.leader
+            result = leader._future._result
+        elif verdict is ev.Verdict.cancelled:
+            state = CANCELLED_AND_NOTIFIED
+        else:
+            error = self._error_of(record, verdict)
+        self._finish(record, state, result, error)
+
+    def _finish(
+        self, record: TaskRecord, state: str, result: Any, error: BaseException | None
+    ) -> None:
+        record.t_returned = time.time()
+        if self._collect:
+            self._tasks.pop(record.id, None)
+        record._future._finish(state, result, error)
+        if self._leave is not None and record.gated:
+            self._leave()
+        self.ended.append(record)
+
+    def result_of(self, record: TaskRecord) -> Any:
+        """The result of a task whose code has run."""
+        if record.join and not record.from_memo:
+            joins = record.joins
+            return [f.result() for f in joins] if isinstance(joins, list) else joins.result()
+        return record.exec_fu.result()
+
+    def _error_of(self, record: TaskRecord, verdict: ev.Verdict) -> BaseException:
+        if verdict is ev.Verdict.dependency:
+            if isinstance(record.error, DependencyError):
+                return record.error
+            return DependencyError(failures(record.depends), record.id)
+        if verdict is ev.Verdict.inner:
+            joins = record.joins
+            return JoinError(failures(joins if isinstance(joins, list) else [joins]), record.id)
+        if verdict is ev.Verdict.abandoned:
+            if self.closed:
+                return NoDataFlowKernelError(
+                    f"task {record.id} ({record.func_name}) was {_where(record)} when its kernel "
+                    f"was cleaned up; wait for its future first, or use exit_mode='wait'"
+                )
+            return DataFlowException(f"task {record.id} was set to failed by update_task_state")
+        return record.error or DataFlowException(f"task {record.id} failed")
+
+    def drop(self) -> None:
+        """Let go of what only open tasks need."""
+        ended, self.ended = self.ended, []
+        for record in ended:
+            attempt = record.exec_fu
+            if attempt is not None and not attempt.done():
+                self._stop(attempt)
+            if self._collect:
+                record.drop()
+
+    def fail_all(self, nodes: Iterable[Node], cause: BaseException) -> BaseException:
+        """Fail all open tasks because the kernel cannot go on; returns what they fail with."""
+        if isinstance(cause, (KernelForked, EngineCrashed)):
+            error: BaseException = cause
+        else:
+            error = EngineCrashed(f"the kernel's engine has ended: {show(cause)}")
+            error.__cause__ = cause
+        records: set[Any] = {*nodes, *self._tasks.values()}
+        for record in records:
+            record._future._finish(FINISHED, None, error)
+        return error
+
+
+def _where(record: TaskRecord) -> str:
+    if record.waiting_on:
+        return f"waiting for {record.waiting_on} dependencies"
+    return f"{record.status.name}, not finished,"
+
+
+def failures(futures: Iterable[Future[Any]]) -> list[tuple[BaseException, str]]:
+    """What failed among futures that are done, each with its name for people."""
+    failed: list[tuple[BaseException, str]] = []
+    for future in futures:
+        if not future.done():
+            continue
+        try:
+            error = future.exception()
+        except BaseException as cancelled:  # noqa: BLE001 - CancelledError is none of Exception's
+            error = cancelled
+        if error is not None:
+            failed.append((error, describe_failed(future)))
+    return failed
+
+
+def classify(error: BaseException) -> ev.Ended:
+    """How an attempt that raised has ended."""
+    return ev.Ended.dependency if isinstance(error, DependencyError) else ev.Ended.failed
+
+
+def joinable(record: TaskRecord, returned: Any) -> TypeError | None:
+    """Take the futures that a join app returned; the error if it returned something else."""
+    if isinstance(returned, Future):
+        record.joins = returned
+        return None
+    if isinstance(returned, list) and all(isinstance(f, Future) for f in returned):
+        record.joins = list(returned)
+        return None
+    return TypeError(
+        f"join_app {record.func_name} must return a Future or a list of Futures, not "
+        f"{_name_wrong(returned)}"
+    )
+
+
+def _name_wrong(returned: Any) -> str:
+    if isinstance(returned, list):
+        wrong = next(f for f in returned if not isinstance(f, Future))
+        return f"a list with a {type(wrong).__name__} in it"
+    return f"a {type(returned).__name__}"
+
+
+def show(error: BaseException) -> str:
+    """The repr of an exception, which is user code and may fail."""
+    try:
+        return repr(error)
+    except BaseException:  # noqa: BLE001 - see above
+        return f"<{type(error).__name__}, whose repr fails>"

@@ -1,0 +1,508 @@
+"""The dataflow kernel: the program's face of the machine, its shell and its executors."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import uuid
+from concurrent.futures import Future, wait
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from treadle.config import INTERNAL_LABEL, Config
+from treadle.data_provider.data_manager import DataManager
+from treadle.dataflow import _events as ev
+from treadle.dataflow._gate import Gate
+from treadle.dataflow._invariants import check
+from treadle.dataflow._machine import Machine
+from treadle.dataflow._outcomes import Outcomes
+from treadle.dataflow._routes import Route
+from treadle.dataflow._rundir import make_run_directory
+from treadle.dataflow._shell import Shell, succeeded
+from treadle.dataflow._submission import Submitter, default_autopath, select
+from treadle.dataflow._transitions import illegal
+from treadle.dataflow.dependency_resolvers import SHALLOW_DEPENDENCY_RESOLVER
+from treadle.dataflow.futures import AppFuture, LiftedFuture
+from treadle.dataflow.memoization import BasicMemoizer, Memoizer
+from treadle.dataflow.states import FINAL_STATES, States
+from treadle.errors import ConfigurationError, InternalError, NoDataFlowKernelError
+from treadle.executors.threads import ThreadPoolExecutor
+from treadle.log import logger
+from treadle.log_config import start_logging
+from treadle.runtime.engine import Engine
+from treadle.runtime.threads import is_ours
+from treadle.usage_tracking import UsageTracker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from treadle.dataflow.taskrecord import TaskRecord
+    from treadle.executors.base import ParslExecutor
+
+_log = logger("dataflow")
+
+
+class DataFlowKernel:
+    """Makes tasks of app calls, runs each when its dependencies are done, keeps what they leave.
+
+    A task goes to an executor, one that its app names or any; its result goes into the future
+    that the call returned. All methods are safe from any thread.
+
+    Args:
+        config: what the kernel is to be; None: two threads and all defaults.
+
+    Attributes:
+        tasks: the records of open tasks by number (of all, without `garbage_collect`).
+        run_dir: the directory of this run.
+        run_id: the identity of this run, unique for ever.
+        memoizer: what remembers results.
+        executors: by label, the kernel's own among them.
+
+    Raises:
+        ConfigurationError: the run directory cannot be made, or an executor not be started.
+        BadCheckpoint: a checkpoint that was asked for cannot be trusted.
+    """
+
+    def __init__(self, config: Config | None = None) -> None:
+        self._config = config = Config() if config is None else config
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+        self._refusal: BaseException | None = None
+        self.run_id = str(uuid.uuid4())
+        self.run_dir = make_run_directory(config.run_dir)
+        self._stop_logging = start_logging(config.initialize_logging, log_dir=_path(self.run_dir))
+        self.tasks: dict[int, TaskRecord] = {}
+        self.executors: dict[str, ParslExecutor] = {}
+        self.memoizer = _memoizer_of(config)
+        self._usage = UsageTracker(config.usage_tracking, project_name=config.project_name)
+        self._usage.send_start([*config.executors, self.memoizer])
+        self._engine = Engine.acquire()
+        try:
+            self._build(config)
+            self.memoizer.start(run_dir=self.run_dir, config_run_dir=config.run_dir)
+            self.add_executors(config.executors)
+            internal = ThreadPoolExecutor(INTERNAL_LABEL, config.internal_tasks_max_threads)
+            self._add(internal)
+        except BaseException:
+            self._give_back()
+            raise
+        atexit.register(self.atexit_cleanup)
+        _log.info("kernel %s runs in %s", self.run_id, self.run_dir)
+
+    def _build(self, config: Config) -> None:
+        """Put the machine, its shell and what makes tasks together."""
+        gate = None if config.max_pending is None else Gate(config.max_pending)
+        resolver = config.dependency_resolver or SHALLOW_DEPENDENCY_RESOLVER
+        handler = config.retry_handler
+        self._gate = gate
+        self._machine = Machine(retries=config.retries, judged=handler is not None)
+        self._outcomes = Outcomes(
+            self.tasks,
+            collect=config.garbage_collect,
+            leave=None if gate is None else gate.leave,
+            stop=self._stop,
+        )
+        self._shell = Shell(
+            machine=self._machine,
+            engine=self._engine,
+            memoizer=self.memoizer,
+            resolver=resolver,
+            retry_handler=handler,
+            outcomes=self._outcomes,
+            validate=self._check if os.environ.get("TREADLE_VALIDATE") else None,
+        )
+        self._submitter = Submitter(
+            kernel=self,
+            shell=self._shell,
+            memoizer=self.memoizer,
+            resolver=resolver,
+            files=DataManager(
+                submit=self.submit,
+                staging_for=lambda label: getattr(self.executors[label], "storage_access", None),
+                working_dir_for=lambda label: getattr(self.executors[label], "working_dir", None),
+                internal_label=INTERNAL_LABEL,
+                dfk=self,
+            ),
+            gate=gate,
+            autopath=config.std_autopath or default_autopath(self.run_dir),
+            memoize=config.app_cache,
+        )
+
+    @property
+    def config(self) -> Config:
+        """The configuration that the kernel uses."""
+        return self._config
+
+    @property
+    def task_count(self) -> int:
+        """How many tasks there have been."""
+        return self._submitter.count
+
+    @property
+    def task_state_counts(self) -> dict[States, int]:
+        """How many tasks are in each state."""
+        return dict(self._machine.counts)
+
+    def add_executors(self, executors: Iterable[ParslExecutor]) -> None:
+        """Start executors and let apps use them.
+
+        Raises:
+            ConfigurationError: a label is used already.
+        """
+        for executor in executors:
+            self._add(executor)
+            self._submitter.labels.append(executor.label)
+
+    def _add(self, executor: ParslExecutor) -> None:
+        label = executor.label
+        if label in self.executors:
+            raise ConfigurationError(f"an executor labelled {label!r} is there already")
+        executor.run_dir = self.run_dir
+        executor.run_id = self.run_id
+        executor.start()
+        self.executors[label] = executor
+        self._shell.routes[label] = Route(executor)
+
+    # --- tasks ------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        func: Callable[..., Any],
+        app_args: Sequence[Any],
+        executors: str | Sequence[str] = "all",
+        cache: bool = False,
+        ignore_for_cache: Sequence[str] | None = None,
+        app_kwargs: Mapping[str, Any] = {},
+        join: bool = False,
+    ) -> AppFuture[Any]:
+        """Add a task; apps do this when they are called.
+
+        Args:
+            func: what to call; for a join, what returns the futures to wait for.
+            app_args: its positional arguments.
+            executors: 'all', or labels; one of them is drawn.
+            cache: look the result up, and remember it.
+            ignore_for_cache: names of arguments that make no difference to the result.
+            app_kwargs: its keyword arguments.
+            join: the result is that of the futures which `func` returns.
+
+        Returns:
+            Its future. What is wrong with the call is the future's exception.
+
+        Raises:
+            NoDataFlowKernelError: the kernel has been cleaned up.
+            KernelForked: this is a forked child of the kernel's process.
+            EngineCrashed: the engine has ended by an error of its own.
+        """
+        if self._refusal is not None or self._shell.dead is not None:
+            self._refuse()
+        future: AppFuture[Any] = AppFuture()
+        self._submitter.submit(
+            future, func, app_args, executors, cache, ignore_for_cache, app_kwargs, join
+        )
+        return future
+
+    def lift(self, future: LiftedFuture, parent: AppFuture[Any], kind: str, key: Any) -> None:
+        """Make a task of the selection of a part of a result."""
+        self._submitter.submit(
+            future, select, (parent, kind, key), [INTERNAL_LABEL], False, None, {}, False
+        )
+
+    def _refuse(self) -> None:
+        raise self._shell.dead or self._refusal or InternalError("refused for no reason")
+
+    def cancel(self, task_record: TaskRecord) -> bool:
+        """Cancel a task; see `AppFuture.cancel`."""
+        if self._shell.dead is not None:
+            return False
+        self._shell.inbox.call(ev.CancelAsked(task_record))
+        attempt = task_record.exec_fu
+        if task_record.status not in FINAL_STATES and attempt is not None and attempt.cancel():
+            self._shell.inbox.call(ev.CancelAsked(task_record, stopped=True))
+        future = task_record.app_fu
+        return future is not None and future.cancelled()
+
+    def _stop(self, attempt: Future[Any]) -> None:
+        """Stop an attempt whose task has ended; its executor may run any code to do so."""
+        self._engine.pool.submit(attempt.cancel)
+
+    def wait_for_current_tasks(self) -> None:
+        """Wait until all tasks that are open now have ended."""
+        wait([f for r in list(self.tasks.values()) if (f := r.app_fu) is not None])
+
+    # --- what others tell the kernel ----------------------------------------------------------------
+
+    def launch_if_ready(self, task_record: TaskRecord) -> None:
+        """Launch the task if it is ready and has not been launched; else do nothing."""
+        self._shell.inbox.call(ev.LaunchAsked(task_record))
+
+    def launch_task(self, task_record: TaskRecord) -> Future[Any]:
+        """Hand the task to its executor; returns the future of the attempt.
+
+        Raises:
+            IllegalTransition: it is not ready, or has been launched; the text has its story.
+        """
+        self._shell.inbox.call(ev.LaunchAsked(task_record, must=True))
+        attempt: Future[Any] = task_record.exec_fu or task_record._future
+        return attempt
+
+    def handle_exec_update(self, task_record: TaskRecord, future: Future[Any]) -> None:
+        """Take the outcome of an attempt from a future that is done.
+
+        Raises:
+            IllegalTransition: no attempt runs, or the future is not done.
+        """
+        if not future.done():
+            raise illegal(task_record, "handle_exec_update with a future that is not done")
+        if future is not task_record.exec_fu:
+            task_record.exec_fu = future
+        outcome = self._shell.outcome(task_record, task_record.try_id, future, must=True)
+        self._shell.inbox.call(outcome)
+
+    def handle_join_update(
+        self, task_record: TaskRecord, inner_app_future: AppFuture[Any] | None
+    ) -> None:
+        """Take note that one of the tasks that a join app waits for has ended.
+
+        Raises:
+            IllegalTransition: the task waits for none, or the inner one has not ended.
+        """
+        if inner_app_future is None:
+            return
+        if not inner_app_future.done():
+            raise illegal(task_record, "handle_join_update with a future that is not done")
+        ok = succeeded(inner_app_future)
+        self._shell.inbox.call(ev.InnerEnded(task_record, ok, must=True))
+
+    def handle_app_update(self, task_record: TaskRecord, future: AppFuture[Any]) -> None:
+        """Do what follows the end of a task: write its result to the checkpoint.
+
+        Raises:
+            IllegalTransition: it has not ended.
+        """
+        if not future.done() or task_record.status not in FINAL_STATES:
+            raise illegal(task_record, "handle_app_update")
+        if task_record.memoize and self._config.checkpoint_mode == "task_exit":
+            self.memoizer.checkpoint([task_record])
+
+    def update_task_state(self, task_record: TaskRecord, new_state: States) -> None:
+        """Put a task into another state, as the table of transitions allows.
+
+        Raises:
+            IllegalTransition: the table does not; the text has the task's story.
+        """
+        self._shell.inbox.call(ev.StateAsked(task_record, States(new_state)))
+
+    def wipe_task(self, task_id: int) -> None:
+        """Forget a task that has ended; nothing happens to one that is open or unknown."""
+        record = self.tasks.get(task_id)
+        if record is not None and record.status in FINAL_STATES:
+            self.tasks.pop(task_id, None)
+
+    @staticmethod
+    def check_staging_inhibited(kwargs: dict[str, Any]) -> bool:
+        """Whether a call asks that its files be left alone."""
+        return bool(kwargs.get("_parsl_staging_inhibit", False))
+
+    # --- checkpoints ----------------------------------------------------------------------------
+
+    def checkpoint(self, tasks: Sequence[TaskRecord] | None = None) -> str:
+        """Write results of cached apps that are not in a checkpoint yet.
+
+        Args:
+            tasks: whose; None: all.
+
+        Returns:
+            The directory of the checkpoint.
+        """
+        return self.memoizer.checkpoint(tasks)
+
+    def load_checkpoints(self, checkpointDirs: Sequence[str]) -> Mapping[str, Future[Any]]:
+        """Make the results in checkpoint directories known to the memo table.
+
+        Returns:
+            Memo keys and futures that have their results, loaded when asked for.
+
+        Raises:
+            BadCheckpoint: a directory has none, or must not be trusted.
+        """
+        return self.memoizer.load_checkpoints(checkpointDirs)
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def log_task_states(self) -> None:
+        """Log how many tasks are in which state."""
+        _log.info("Summary of tasks in DFK:")
+        for state in States:
+            _log.info("Tasks in state %s: %d", f"States.{state.name}", self._machine.counts[state])
+
+    def cleanup(self) -> None:
+        """End the kernel: finish what executors have, give up what they have not, leave nothing.
+
+        Tasks that have not been handed to an executor fail with `NoDataFlowKernelError`.
+
+        Raises:
+            NoDataFlowKernelError: it has been cleaned up before.
+        """
+        if not self._close():
+            raise NoDataFlowKernelError("this kernel has been cleaned up before")
+        self._end(block=True)
+
+    def atexit_cleanup(self) -> None:
+        """At the interpreter's end: write what is to be written, wait for nothing."""
+        if self._shell.dead is None and self._close():
+            if self._machine.open:
+                _log.warning(
+                    "the program ends with %d open tasks; wait for their futures, or use "
+                    "`with treadle.load(Config(exit_mode='wait'))`",
+                    len(self._machine.open),
+                )
+            self._end(block=False)
+
+    def _close(self) -> bool:
+        with self._lock:
+            if self._refusal is not None:
+                return False
+            self._refusal = NoDataFlowKernelError(
+                "this kernel has been cleaned up; call treadle.load() for a new one"
+            )
+        return True
+
+    def _end(self, *, block: bool) -> None:
+        atexit.unregister(self.atexit_cleanup)
+        self._outcomes.closed = True
+        if self._gate is not None:
+            self._gate.close()
+        if self._shell.dead is None:
+            self._shell.inbox.call(ev.Closed())
+        for executor in list(self.executors.values()):
+            self._shut_down(executor, block=block)
+        if self._shell.dead is None:
+            self._shell.inbox.call(ev.Closed(all=True))
+        try:
+            self.memoizer.close()
+        except BaseException:  # noqa: BLE001 - a plug-in must not keep the rest from ending
+            _log.exception("the memoizer could not be closed")
+        self.log_task_states()
+        counts = {state.name: n for state, n in self._machine.counts.items() if n}
+        self._usage.send_end(counts, time.monotonic() - self._began)
+        self._give_back()
+
+    def _shut_down(self, executor: ParslExecutor, *, block: bool) -> None:
+        if not getattr(executor, "managed", True):
+            return
+        try:
+            if isinstance(executor, ThreadPoolExecutor):
+                if not block:
+                    executor.cancel_queued()
+                executor.shutdown(block)
+            else:
+                executor.shutdown()
+        except BaseException:  # noqa: BLE001 - foreign code must not keep the others from ending
+            _log.exception("executor %s could not be shut down", executor.label)
+
+    def _give_back(self) -> None:
+        if hasattr(self, "_shell"):
+            self._engine.dismiss(self._shell.inbox)
+        self._usage.close()
+        if not is_ours():
+            self._engine.release()
+        self._stop_logging()
+        DataFlowKernelLoader.forget(self)
+
+    def _check(self) -> None:
+        check(self._machine)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        mode = self._config.exit_mode
+        if mode == "skip" or self._refusal is not None:
+            return
+        if error is not None:
+            # The program is on its way out: wait for nothing.
+            if self._close():
+                self._end(block=False)
+            return
+        if mode == "wait":
+            self.wait_for_current_tasks()
+        if self._close():
+            self._end(block=True)
+
+    def __repr__(self) -> str:
+        state = "cleaned up" if self._refusal is not None else "open"
+        return f"<DataFlowKernel {self.run_dir} {state}, {len(self._machine.open)} open tasks>"
+
+
+def _path(directory: str) -> Any:
+    from pathlib import Path  # noqa: PLC0415
+
+    return Path(directory)
+
+
+def _memoizer_of(config: Config) -> Memoizer:
+    if config.memoizer is not None:
+        return config.memoizer
+    return BasicMemoizer(
+        checkpoint_files=config.checkpoint_files,
+        checkpoint_period=config.checkpoint_period,
+        checkpoint_mode=config.checkpoint_mode,
+        memoize=config.app_cache,
+    )
+
+
+class DataFlowKernelLoader:
+    """The kernel that apps use unless they name another."""
+
+    _dfk: ClassVar[DataFlowKernel | None] = None
+
+    @classmethod
+    def load(cls, config: Config | None = None) -> DataFlowKernel:
+        """Start a kernel and make it the one that apps use.
+
+        Raises:
+            ConfigurationError: there is one already, or this one cannot be.
+        """
+        if cls._dfk is not None:
+            raise ConfigurationError(
+                "Config has already been loaded; call treadle.dfk().cleanup() first, or give "
+                "apps their kernel with data_flow_kernel="
+            )
+        cls._dfk = DataFlowKernel(config)
+        return cls._dfk
+
+    @classmethod
+    def dfk(cls) -> DataFlowKernel:
+        """The kernel that apps use.
+
+        Raises:
+            NoDataFlowKernelError: none is loaded.
+        """
+        if cls._dfk is None:
+            raise NoDataFlowKernelError("Must first load config: call treadle.load()")
+        return cls._dfk
+
+    @classmethod
+    def clear(cls) -> None:
+        """Forget the kernel, without ending it; another can be loaded."""
+        cls._dfk = None
+
+    @classmethod
+    def forget(cls, kernel: DataFlowKernel) -> None:
+        """Forget the kernel if it is the one that apps use."""
+        if cls._dfk is kernel:
+            cls._dfk = None
+
+    @classmethod
+    def wait_for_current_tasks(cls) -> None:
+        """Wait until all tasks of the kernel that are open now have ended."""
+        cls.dfk().wait_for_current_tasks()
