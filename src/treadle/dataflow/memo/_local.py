@@ -8,7 +8,6 @@ notebooks, modules beside the script, editable installs.
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -98,7 +97,9 @@ def _of_file(path: str) -> bool:
 
 @cache
 def _version(top: str) -> str:
-    # Its distribution, whatever that is called; the search over all of them is made once.
+    # Lazy: half of what importing Treadle may cost, for programs that use no other package.
+    import importlib.metadata  # noqa: PLC0415
+
     if top in sys.stdlib_module_names or top == _OWN:
         return ""
     try:
@@ -113,4 +114,7 @@ def _version(top: str) -> str:
 
 @cache
 def _distributions() -> dict[str, list[str]]:
+    # By what they install, which need not be their name; lazy as above.
+    import importlib.metadata  # noqa: PLC0415
+
     return {top: list(names) for top, names in importlib.metadata.packages_distributions().items()}

@@ -30,7 +30,7 @@ _MISSING_TOKEN = b"0"
 #: Attributes of a class that are bookkeeping.
 _NOT_BEHAVIOUR = frozenset({
     "__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__firstlineno__",
-    "__static_attributes__", "__abstractmethods__", "_abc_impl", "__annotations_cache__",
+    "__static_attributes__", "__abstractmethods__", "__slotnames__", "_abc_impl", "__annotations_cache__",
 })  # fmt: skip
 
 
