@@ -70,6 +70,22 @@ def prepare_files(
     return call
 
 
+def unstaged_outputs(
+    kwargs: Mapping[str, Any], app_fu: Future[Any], tid: int | None
+) -> list[DataFuture]:
+    """Return the futures of a call that could not be prepared: they fail when `app_fu` does.
+
+    So a program that goes on from `future.outputs[0]` meets the reason, not an empty list.
+    """
+    outputs = kwargs.get("outputs")
+    files = outputs if isinstance(outputs, (list, tuple)) else ()
+    return [
+        DataFuture(app_fu, file if isinstance(file, File) else File(file), tid)
+        for file in files
+        if isinstance(file, os.PathLike) or (isinstance(file, str) and file)
+    ]
+
+
 def _any_file(kwargs: Mapping[str, Any]) -> bool:
     for name, value in kwargs.items():
         if isinstance(value, _FILES):

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.data.fake_kernel import FakeKernel
 from treadle.data_provider.data_future import DataFuture
 from treadle.data_provider.files import File
-from treadle.data_provider.prepare import prepare_files
+from treadle.data_provider.prepare import prepare_files, unstaged_outputs
 from treadle.data_provider.staging import Staging, default_staging
 from treadle.errors import StagingError, ZipAuthorityError
 
@@ -178,3 +178,16 @@ def test_the_standard_providers_stand_in_the_order_that_programs_expect():
         "HTTPSeparateTaskStaging",
         "ZipFileStaging",
     ]
+
+
+def test_a_call_that_could_not_be_prepared_still_has_outputs_that_fail():
+    app_fu = Future()
+    futures = unstaged_outputs({"outputs": [File("nope://h/x"), "y", 3, ""]}, app_fu, 5)
+    error = StagingError("no way")
+    app_fu.set_exception(error)
+    assert [(f.file_obj.url, f.exception(timeout=5)) for f in futures] == [
+        ("nope://h/x", error),
+        ("y", error),
+    ]
+    assert unstaged_outputs({"outputs": "x"}, app_fu, 5) == []
+    assert unstaged_outputs({}, app_fu, 5) == []
