@@ -20,12 +20,19 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from treadle.app.python import PythonApp
+from treadle.data_provider.files import File
 from treadle.dataflow.dflow import DataFlowKernel, DataFlowKernelLoader
 from treadle.errors import NoDataFlowKernelError
 
 if TYPE_CHECKING:
     from treadle.config import Config
     from treadle.dataflow.futures import AppFuture
+
+#: Keywords with a meaning for apps or in the signature of `ParslExecutor.submit`; code that knows
+#: nothing of Treadle means something else by them (`stdout=subprocess.PIPE` is -1, too).
+_MEANT_OTHERWISE = frozenset(
+    {"self", "func", "resource_specification", "stdout", "stderr", "outputs"}
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -108,6 +115,8 @@ class TreadlePoolExecutor(Executor):
     def _submit(
         self, fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
     ) -> AppFuture[Any]:
+        if not _MEANT_OTHERWISE.isdisjoint(kwargs):
+            fn, args, kwargs = _by_name(fn, args, kwargs)
         try:
             return self._kernel.submit(
                 fn, app_args=args, executors=self.executors, app_kwargs=kwargs
@@ -193,6 +202,37 @@ class TreadlePoolExecutor(Executor):
         wait(left)
         if first and self._owns_kernel:
             self._kernel.cleanup()
+
+
+class _ByName:
+    """Calls a function with some keyword arguments that arrive as the last positional ones."""
+
+    def __init__(self, func: Callable[..., Any], names: tuple[str, ...]) -> None:
+        self.func = func
+        self.names = names
+        self.__name__ = getattr(func, "__name__", type(func).__name__)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        split = len(args) - len(self.names)
+        named = dict(zip(self.names, args[split:], strict=True))
+        return self.func(*args[:split], **named, **kwargs)
+
+
+def _by_name(
+    fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[Callable[..., Any], Sequence[Any], dict[str, Any]]:
+    """Hide from kernel and executor the keywords that are the function's own affair."""
+    names = tuple(name for name in kwargs if name in _MEANT_OTHERWISE)
+    if "outputs" in names and _are_files(kwargs["outputs"]):
+        names = tuple(name for name in names if name != "outputs")
+    if not names:
+        return fn, args, kwargs
+    rest = {name: value for name, value in kwargs.items() if name not in names}
+    return _ByName(fn, names), (*args, *(kwargs[name] for name in names)), rest
+
+
+def _are_files(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(item, File) for item in value)
 
 
 def _start_kernel(config: Config) -> DataFlowKernel:

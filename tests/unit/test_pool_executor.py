@@ -17,6 +17,7 @@ import pytest
 
 from treadle.concurrent import TreadlePoolExecutor
 from treadle.config import Config
+from treadle.data_provider.files import File
 from treadle.dataflow.dflow import DataFlowKernel
 from treadle.executors import ThreadPoolExecutor
 
@@ -68,6 +69,9 @@ def test_calls_are_futures_of_the_standard_kind(pool: TreadlePoolExecutor) -> No
         (functools.partial(square, 4), (), {}, 16),
         (int, ("11",), {"base": 2}, 3),
         (lambda **kw: sorted(kw), (), {"fn": 1, "self": 2, "executors": 3}, None),
+        (lambda *a, **kw: (a, kw), (1,), {"func": 2, "resource_specification": 3}, None),
+        (lambda *a, **kw: (a, kw), (1,), {"stdout": -1, "stderr": 5, "outputs": ["x"]}, None),
+        (lambda *a, **kw: (a, kw), (1,), {"inputs": [2], "label": 1, "walltime": "x"}, None),
     ],
 )
 def test_any_callable_will_do(
@@ -76,6 +80,21 @@ def test_any_callable_will_do(
     expected = fn(*args, **kwargs)
     assert result in (None, expected)
     assert pool.submit(fn, *args, **kwargs).result() == expected
+
+
+def test_keywords_that_kernels_know_may_be_futures_all_the_same(pool: TreadlePoolExecutor) -> None:
+    future = pool.submit(lambda x, func: (x, func), 1, func=pool.submit(square, 2))
+    assert future.result() == (1, 4)
+
+
+def test_files_to_be_written_are_files_of_the_task(
+    pool: TreadlePoolExecutor, tmp_path: Path
+) -> None:
+    def write(outputs: list[File]) -> None:
+        Path(outputs[0]).write_text("written")
+
+    future = pool.submit(write, outputs=[File(str(tmp_path / "x"))])
+    assert Path(future.outputs[0].result()).read_text() == "written"
 
 
 def test_a_callable_that_cannot_be_hashed_will_do(pool: TreadlePoolExecutor) -> None:

@@ -328,15 +328,6 @@ def test_a_call_that_uses_the_module_parsl_runs_in_another_process(tmp_path: Pat
     assert done.stdout == "<Outcome failed: treadle.errors.AppTimeout: there>\n"
 
 
-def test_importing_the_face_imports_no_engine(tmp_path: Path) -> None:
-    code = (
-        "import sys, treadle.compat.parsl; print([m for m in sys.modules if m.startswith('treadle')"
-        " and ('dflow' in m or 'executors' in m)])"
-    )
-    done = run("-c", code, cwd=tmp_path)
-    assert done.stdout == "[]\n"
-
-
 def test_the_logger_parsl_is_treadles(tmp_path: Path) -> None:
     code = """
         import io, logging, parsl
