@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import shutil
 import time
 from pathlib import Path
 
@@ -130,6 +131,7 @@ def test_records_planted_or_moved_without_the_key_are_never_believed(
         assert believed == items
 
 
+@pytest.mark.timeout(60 + 3 * SOAK_S)
 def test_a_power_cut_leaves_every_acknowledged_record(tmp_path: Path, rng: random.Random) -> None:
     until = time.monotonic() + SOAK_S
     for number in itertools.count():
@@ -160,6 +162,8 @@ def test_a_power_cut_leaves_every_acknowledged_record(tmp_path: Path, rng: rando
             found = {name: index.get(name) for name in index.keys()}  # noqa: SIM118
         assert acknowledged.items() <= found.items()
         assert found.items() <= appended.items()
+        shutil.rmtree(root)
+        shutil.rmtree(after)
 
 
 def test_a_segment_holds_the_bytes_that_the_format_says(tmp_path: Path) -> None:
