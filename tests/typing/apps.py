@@ -15,6 +15,7 @@ from treadle.app.app import bash_app, join_app, python_app
 from treadle.app.bash import BashApp
 from treadle.app.join import JoinApp
 from treadle.app.python import PythonApp
+from treadle.dataflow.dflow import DataFlowKernel
 from treadle.dataflow.futures import AppFuture
 
 # --- python apps -------------------------------------------------------------------------------
@@ -143,6 +144,14 @@ kept_join: JoinApp[[int], list[int]] = several
 one("1")  # type: ignore[arg-type]
 join_app(executors=["threads"])  # type: ignore[call-overload]
 join_app(returns_int)  # type: ignore[arg-type]
+
+
+# --- a kernel of one's own ---------------------------------------------------------------------
+
+
+def on_this_kernel(kernel: DataFlowKernel) -> None:
+    there = python_app(data_flow_kernel=kernel)(returns_int)
+    assert_type(there(), AppFuture[int])
 
 
 # --- functions without types stay callable -----------------------------------------------------
