@@ -8,13 +8,12 @@ traceback as its cause, or a `RemoteError` that holds the words.
 
 from __future__ import annotations
 
-import io
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from treadle.errors import RemoteError, RemoteTraceback
-from treadle.serialize._pickling import PROTOCOL, NamePickler, dumps_home, loads
+from treadle.serialize._pickling import dumps_home, loads
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -110,7 +109,9 @@ def _traceback_of(exc: BaseException, skip_frames: int) -> str:
 
 def _pickle_if_it_returns(exc: BaseException) -> bytes | None:
     """The bytes of an exception that is the same after the journey; None if there are none."""
-    for pickle_it in (dumps_home, _dumps_without_constructors):
+    from treadle.serialize._exceptions import dumps_without_constructors  # noqa: PLC0415
+
+    for pickle_it in (dumps_home, dumps_without_constructors):
         try:
             payload = pickle_it(exc)
             if _is_same(loads(payload), exc):
@@ -134,29 +135,3 @@ def _load_exception(payload: bytes) -> BaseException | None:
     except BaseException:  # noqa: BLE001 - a constructor of the user's, in another world
         return None
     return exc if isinstance(exc, BaseException) else None
-
-
-class _ExceptionPickler(NamePickler):
-    """Takes exceptions apart without asking them: args and attributes, no constructor."""
-
-    def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, BaseException):
-            state = dict(vars(obj))
-            return _rebuild_exception, (type(obj), obj.args, state)
-        return super().reducer_override(obj)
-
-
-def _dumps_without_constructors(exc: BaseException) -> bytes:
-    buffer = io.BytesIO()
-    _ExceptionPickler(buffer, PROTOCOL).dump(exc)
-    return buffer.getvalue()
-
-
-def _rebuild_exception(
-    cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]
-) -> BaseException:
-    # The constructor may want other arguments than it gave to its base; __new__ takes any.
-    exc = cls.__new__(cls, *args)
-    exc.args = args
-    exc.__dict__.update(state)
-    return exc

@@ -6,26 +6,20 @@ since it is several times faster than cloudpickle and most calls need nothing mo
 
 The plain pickler is told of every class and function it is about to name, so it can stop at the
 first one that has to travel by value, instead of writing a reference that fails in the worker.
+cloudpickle is imported when it is first needed: programs that stay on threads never do.
 """
 
 from __future__ import annotations
 
 import io
-import os
 import pickle
-import sys
-import sysconfig
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any
 
-import cloudpickle
-
 from treadle.errors import DeserializationError, SerializationError
-
-PROTOCOL = 5
+from treadle.serialize._modules import PROTOCOL, module_of, reference_through_app, travels_by_value
 
 
 class _NeedsValue(Exception):
@@ -45,7 +39,9 @@ def dumps(obj: object) -> bytes:
     except BaseException:  # noqa: BLE001 - a __reduce__ may raise anything
         # Whatever went wrong, cloudpickle may still manage, and if not, its error is the one
         # that tells why: the plain pickler's may only have been about a lambda.
-        return _by_value(obj)
+        from treadle.serialize._by_value import dump_by_value  # noqa: PLC0415 - cloudpickle
+
+        return dump_by_value(obj)
 
 
 def dumps_home(obj: object) -> bytes:
@@ -58,7 +54,9 @@ def dumps_home(obj: object) -> bytes:
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001 - a __reduce__ may raise anything
-        return _dump(NamePickler, obj)
+        from treadle.serialize._by_value import dump_by_name  # noqa: PLC0415 - cloudpickle
+
+        return dump_by_name(obj)
 
 
 def loads(payload: bytes) -> Any:
@@ -103,170 +101,31 @@ def _text(error: BaseException) -> str:
         return "(its text cannot be shown)"
 
 
-# --- the two picklers --------------------------------------------------------------------------
-
-
-def _dump(pickler: Callable[[io.BytesIO, int], Any], obj: object) -> bytes:
-    buffer = io.BytesIO()
-    pickler(buffer, PROTOCOL).dump(obj)
-    return buffer.getvalue()
+# --- the plain pickler -------------------------------------------------------------------------
 
 
 def _plain(obj: object, *, home: bool = False) -> bytes:
-    return _dump(_HomePickler if home else _PlainPickler, obj)
-
-
-def _by_value(obj: object) -> bytes:
-    try:
-        return _dump(_ValuePickler, obj)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as first:  # noqa: BLE001 - a __reduce__ may raise anything
-        # A module beside the script may hold what cannot travel (a lock in its globals). The
-        # worker usually shares our sys.path, so its name may do where its value does not.
-        try:
-            return _dump(NamePickler, obj)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # noqa: BLE001 - the first error is the one to tell
-            raise first from None
+    buffer = io.BytesIO()
+    pickler = _HomePickler if home else _PlainPickler
+    pickler(buffer, PROTOCOL).dump(obj)
+    return buffer.getvalue()
 
 
 class _PlainPickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, (FunctionType, type)):
-            module = _module_of(obj)
-            if module == "__main__" or _travels_by_value(module):
+            module = module_of(obj)
+            if module == "__main__" or travels_by_value(module):
                 raise _NeedsValue(module)
-            return _reference_through_app(obj)
+            return reference_through_app(obj)
         return NotImplemented
 
 
 class _HomePickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, (FunctionType, type)) and _module_of(obj) == "__main__":
+        if isinstance(obj, (FunctionType, type)) and module_of(obj) == "__main__":
             raise _NeedsValue("__main__")
         return NotImplemented
-
-
-class _ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-    def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, (FunctionType, type)):
-            module = _module_of(obj)
-            if module != "__main__" and not _travels_by_value(module):
-                reduced = _reference_through_app(obj)
-                if reduced is not NotImplemented:
-                    return reduced
-        return super().reducer_override(obj)
-
-
-class NamePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-    def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, (FunctionType, type)):
-            module = _module_of(obj)
-            if _travels_by_value(module) and _look_up(module, obj.__qualname__) is obj:
-                return _import_object, (module, obj.__qualname__)
-        return super().reducer_override(obj)
-
-
-def _module_of(obj: object) -> str | None:
-    # None where a class or function was made by hand; another type where a user made it so.
-    module = getattr(obj, "__module__", None)
-    return module if isinstance(module, str) else None
-
-
-def _reference_through_app(obj: Any) -> Any:
-    """Name a decorated function by its app: `module.name` is the app, the app has the function."""
-    if not isinstance(obj, FunctionType):
-        return NotImplemented
-    module, name = obj.__module__, obj.__qualname__
-    found = _look_up(module, name)
-    if found is None or found is obj or isinstance(found, type):
-        return NotImplemented
-    if getattr(found, "func", None) is obj:
-        return _import_function_of_app, (module, name)
-    return NotImplemented
-
-
-def _look_up(module: str | None, qualname: str) -> Any:
-    found: Any = sys.modules.get(module or "")
-    for part in qualname.split("."):
-        if found is None or part == "<locals>":
-            return None
-        try:
-            found = getattr(found, part, None)
-        except BaseException:  # noqa: BLE001 - a property or module __getattr__ of the user's
-            return None
-    return found
-
-
-def _import_object(module: str, qualname: str) -> Any:
-    __import__(module)
-    found: Any = sys.modules[module]
-    for part in qualname.split("."):
-        found = getattr(found, part)
-    return found
-
-
-def _import_function_of_app(module: str, qualname: str) -> Any:
-    return _import_object(module, qualname).func
-
-
-# --- which modules travel by value -------------------------------------------------------------
-
-_by_value_modules: dict[str, bool] = {}
-
-
-def _travels_by_value(name: str | None) -> bool:
-    """Whether the module lies beside the script, so that other machines cannot import it."""
-    if name is None:
-        return False
-    known = _by_value_modules.get(name)
-    if known is not None:
-        return known
-    module = sys.modules.get(name)
-    if module is None:
-        return False
-    known = _lies_beside_script(module)
-    if known:
-        cloudpickle.register_pickle_by_value(module)
-    _by_value_modules[name] = known
-    return known
-
-
-def _lies_beside_script(module: ModuleType) -> bool:
-    file = getattr(module, "__file__", None)
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    try:
-        folder = _script_folder(script or os.path.join(os.getcwd(), "(interactive)"))
-    except OSError:
-        return False  # the working directory has been removed
-    if not isinstance(file, str) or folder is None:
-        return False
-    file = os.path.realpath(file)
-    return _is_under(file, folder) and not any(_is_under(file, f) for f in _installed_folders())
-
-
-@lru_cache(maxsize=8)
-def _script_folder(script: str) -> str | None:
-    """Where the script lies; None where it is a program that was installed (pytest, jupyter)."""
-    path = os.path.realpath(script)
-    if any(_is_under(path, folder) for folder in _installed_folders()):
-        return None
-    return os.path.dirname(path)
-
-
-@lru_cache(maxsize=1)
-def _installed_folders() -> tuple[str, ...]:
-    names = ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
-    folders = {os.path.realpath(sysconfig.get_path(name)) for name in names}
-    # Treadle itself is installed wherever it lies: a worker could not run without it.
-    folders.add(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-    return tuple(folders)
-
-
-def _is_under(path: str, folder: str) -> bool:
-    return path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 # --- calls -------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 from treadle.errors import SerializationError
-from treadle.serialize._pickling import PROTOCOL, dumps, dumps_home, guarded
+from treadle.serialize._modules import PROTOCOL
+from treadle.serialize._pickling import dumps, dumps_home, guarded
 
 #: Pickling attempts of one walk; an object of a million good parts must not stop the program.
 _MAX_PROBES = 2000

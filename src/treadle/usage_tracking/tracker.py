@@ -2,32 +2,28 @@
 
 Two things must both be configured before one byte leaves: a level above zero and an address;
 there is no default address. What is sent is one datagram at the start and, at level 3, one at the
-end; `docs/usage-tracking.md` lists the fields, and the functions `_start` and `_end` below are all
-that makes them. A tracker never raises and never makes the program wait.
+end; `docs/usage-tracking.md` lists the fields, and `_datagram.py` is all that makes them. A tracker
+never raises and never makes the program wait.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import platform
-import socket
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from treadle.errors import ConfigurationError
 from treadle.log import logger
-from treadle.usage_tracking.levels import DISABLED, LEVEL_2, LEVEL_3
+from treadle.usage_tracking.levels import DISABLED, LEVEL_3
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 _LOG = logger("usage_tracking")
 
 #: The environment variable that may hold the address, as `host:port`.
 ADDRESS_VARIABLE = "TREADLE_USAGE_TRACKING_ADDRESS"
-#: A datagram beyond this may be cut to pieces on its way; names that do not fit are left out.
-_MAX_BYTES = 1200
 #: How long `close` gives a host name to be found.
 _GRACE_S = 0.5
 
@@ -68,7 +64,7 @@ class UsageTracker:
     ) -> None:
         self.level = usage_level(level)
         self.project_name = project_name
-        self._run = uuid.uuid4().hex
+        self._run = os.urandom(16).hex()
         self._address: tuple[str, int] | None = None
         self._senders: list[threading.Thread] = []
         if self.level > DISABLED:
@@ -81,7 +77,7 @@ class UsageTracker:
             components: executors, providers and the like; of each only the class name is told.
         """
         if self._address is not None:
-            self._send(lambda: _start(self._run, self.level, self.project_name, components))
+            self._send(lambda d: d.start(self._run, self.level, self.project_name, components))
 
     def send_end(self, counts: Mapping[str, int], seconds: float) -> None:
         """Tell that the run has ended; only at level 3.
@@ -91,7 +87,7 @@ class UsageTracker:
             seconds: how long the run took.
         """
         if self._address is not None and self.level >= LEVEL_3:
-            self._send(lambda: _end(self._run, counts, seconds))
+            self._send(lambda d: d.end(self._run, counts, seconds))
 
     def close(self) -> None:
         """Let what is on its way go, for a moment at most."""
@@ -99,12 +95,14 @@ class UsageTracker:
         for sender in senders:
             sender.join(_GRACE_S / len(senders))
 
-    def _send(self, make: Callable[[], dict[str, Any]]) -> None:
+    def _send(self, make: Callable[[ModuleType], dict[str, Any]]) -> None:
+        from treadle.usage_tracking import _datagram  # noqa: PLC0415 - hardly ever needed
+
         try:
-            payload = json.dumps(make(), separators=(",", ":")).encode()
+            payload = _datagram.encode(make(_datagram))
             # Looking up a host name may take long: the program must not wait for it.
             sender = threading.Thread(
-                target=_deliver,
+                target=_datagram.deliver,
                 args=(payload, self._address),
                 name="treadle-usage",
                 daemon=True,
@@ -135,59 +133,3 @@ def _parse(text: str) -> tuple[str, int]:
             f"'usage.example.org:50077' or '[::1]:50077'"
         )
     return host.strip("[]"), int(port)
-
-
-def _deliver(payload: bytes, address: tuple[str, int]) -> None:
-    try:
-        found = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)
-        family, kind, protocol, _, target = found[0]
-        with socket.socket(family, kind, protocol) as sock:
-            sock.setblocking(False)
-            sock.sendto(payload, target)
-    except (OSError, UnicodeError):
-        return  # nobody to tell; it is no concern of the program's
-
-
-# --- what is sent ------------------------------------------------------------------------------
-
-
-def _start(
-    run: str, level: int, project_name: str | None, components: Iterable[object]
-) -> dict[str, Any]:
-    message: dict[str, Any] = {
-        "format": 1,
-        "event": "start",
-        "run": run,
-        "treadle": _version(),
-        "python": platform.python_version(),
-        "system": platform.system(),
-    }
-    if project_name is not None:
-        message["project"] = str(project_name)[:200]
-    if level >= LEVEL_2:
-        message["components"] = _class_names(components)
-    return message
-
-
-def _end(run: str, counts: Mapping[str, int], seconds: float) -> dict[str, Any]:
-    tasks = {str(state): int(count) for state, count in counts.items()}
-    return {"format": 1, "event": "end", "run": run, "tasks": tasks, "seconds": float(seconds)}
-
-
-def _class_names(components: Iterable[object]) -> list[str]:
-    names: list[str] = []
-    room = _MAX_BYTES - 500  # for the other fields
-    for component in components:
-        name = type(component).__qualname__
-        room -= len(name.encode()) + 3
-        if room < 0:
-            break
-        names.append(name)
-    return names
-
-
-def _version() -> str:
-    try:
-        return version("treadle")
-    except PackageNotFoundError:
-        return "unknown"

@@ -239,6 +239,7 @@ def test_main_and_modules_beside_the_script_travel_by_value(tmp_path: Path) -> N
         textwrap.dedent(
             """
             import sys
+            import beside
             from beside import times
             from treadle.serialize import dumps_call
 
@@ -247,7 +248,7 @@ def test_main_and_modules_beside_the_script_travel_by_value(tmp_path: Path) -> N
                     self.x = x
 
             def compute(point):
-                return times(point.x)
+                return times(point.x) + beside.times(0)
 
             with open(sys.argv[1], "wb") as f:
                 f.write(dumps_call(compute, (Point(6),), {}))
@@ -267,8 +268,8 @@ def test_a_module_beside_the_script_that_cannot_travel_goes_by_name(tmp_path: Pa
         "import threading\nLOCK = threading.Lock()\ndef f():\n    with LOCK:\n        return 3\n"
     )
     (tmp_path / "script.py").write_text(
-        "import beside, sys\nfrom treadle.serialize import dumps_call, loads\n"
+        "import beside, sys\ndef by_module():\n    return beside.f()\nfrom treadle.serialize import dumps_call, loads\n"
         "f, a, k = loads(dumps_call(beside.f, (), {}))\n"
-        "print(f(), f is beside.f)\n"
+        "print(f(), f is beside.f, loads(dumps_call(by_module, (), {}))[0]())\n"
     )
-    assert run(tmp_path, "script.py") == "3 True\n"
+    assert run(tmp_path, "script.py") == "3 True 3\n"
