@@ -265,6 +265,19 @@ def test_a_program_that_is_killed_leaves_no_command(pids: Path, number: signal.S
     wait_until(lambda: all(is_gone(pid) for pid in pids_in(pids, 3)), "its commands are gone")
 
 
+def test_a_command_whose_program_is_killed_before_it_is_watched_never_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        process.stdin.close()  # what the system does when the program is killed
+
+    monkeypatch.setattr(_command, "_let_run", die)
+    with pytest.raises(BashExitFailure):
+        runner(f"touch {tmp_path}/ran")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_the_watcher_ends_only_what_is_on_its_list() -> None:
     mine = Watcher()
     done, left = (subprocess.Popen(["sleep", "600"], start_new_session=True) for _ in "ab")

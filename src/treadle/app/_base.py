@@ -227,9 +227,9 @@ class BoundApp(Generic[Q, R]):
 def _is_importable(app: App[..., Any], module: str | None, qualname: str) -> bool:
     """Whether another process finds this very app under its name."""
     # Loaded when needed: a program that pickles no app need not load what pickles them.
-    from treadle.serialize._pickling import _travels_by_value  # noqa: PLC0415
+    from treadle.serialize._modules import travels_by_value  # noqa: PLC0415
 
-    if module is None or module == "__main__" or _travels_by_value(module):
+    if module is None or module == "__main__" or travels_by_value(module):
         return False
     found: object = sys.modules.get(module)
     for part in qualname.split("."):

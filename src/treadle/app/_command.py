@@ -68,7 +68,9 @@ class Command:
             if self._reason is not None:
                 raise self._reason
             process = self._process = _start(line, stdout, stderr)
+            # Were we killed before the watcher knows it, it would never begin.
             _watcher.watcher.add(process.pid)
+            _let_run(process)
         alarm = None
         try:
             if limit_s is not None and timeout is not None:
@@ -143,15 +145,30 @@ class Command:
             signal_one(member, number)
 
 
+#: Waits for a word from us and becomes the command, whose input is empty; without one it ends.
+_GATE = 'read -r go && exec "$@" < /dev/null'
+
+
 def _start(line: str, stdout: BinaryIO | None, stderr: BinaryIO | None) -> subprocess.Popen[bytes]:
+    """Start a process that becomes the command when `_let_run` is called."""
     return subprocess.Popen(
-        [_bash(), "-c", line],
-        # Several commands cannot share our input, and without a terminal there is none to share.
-        stdin=subprocess.DEVNULL,
+        ["/bin/sh", "-c", _GATE, "sh", _bash(), "-c", line],
+        stdin=subprocess.PIPE,
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,
+        bufsize=0,
     )
+
+
+def _let_run(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    try:
+        process.stdin.write(b"\n")
+    except OSError:  # it is dead already, and its exit code will tell
+        pass
+    finally:
+        process.stdin.close()
 
 
 def _bash() -> str:
