@@ -2,18 +2,33 @@
 
 Functions and shell commands become apps; calling one returns a future; futures passed on are
 dependencies; the kernel runs what is ready on what it has.
+
+    import treadle
+
+    @treadle.python_app
+    def double(x: int) -> int:
+        return 2 * x
+
+    with treadle.load():
+        print(double(double(10)).result())
+
+Importing this is light: the kernel's own modules come with the first `load`.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from treadle.app.app import bash_app, join_app, python_app
 from treadle.config import Config
 from treadle.data_provider.files import File
-from treadle.dataflow._submission import AUTO_LOGNAME
-from treadle.dataflow.dflow import DataFlowKernel, DataFlowKernelLoader
+from treadle.dataflow._names import AUTO_LOGNAME
 from treadle.dataflow.futures import AppFuture, put
-from treadle.executors import ThreadPoolExecutor
-from treadle.log_config import set_file_logger, set_stream_logger
+from treadle.executors.threads import ThreadPoolExecutor
+
+if TYPE_CHECKING:
+    from treadle.dataflow.dflow import DataFlowKernel, DataFlowKernelLoader
+    from treadle.log_config import set_file_logger, set_stream_logger
 
 __version__ = "0.1.0"
 
@@ -36,7 +51,56 @@ __all__ = [
     "wait_for_current_tasks",
 ]
 
-load = DataFlowKernelLoader.load
-dfk = DataFlowKernelLoader.dfk
-clear = DataFlowKernelLoader.clear
-wait_for_current_tasks = DataFlowKernelLoader.wait_for_current_tasks
+#: Names that are looked up when first used, and where they are.
+_LATER = {
+    "DataFlowKernel": "treadle.dataflow.dflow",
+    "set_file_logger": "treadle.log_config",
+    "set_stream_logger": "treadle.log_config",
+}
+
+
+def load(config: Config | None = None) -> DataFlowKernel:
+    """Start a kernel and make it the one that apps use. It is a context manager.
+
+    Raises:
+        ConfigurationError: there is one already, or this one cannot be.
+    """
+    return _loader().load(config)
+
+
+def dfk() -> DataFlowKernel:
+    """The kernel that apps use.
+
+    Raises:
+        NoDataFlowKernelError: none is loaded.
+    """
+    return _loader().dfk()
+
+
+def clear() -> None:
+    """Forget the kernel, without ending it; another can be loaded."""
+    _loader().clear()
+
+
+def wait_for_current_tasks() -> None:
+    """Wait until all tasks of the loaded kernel that are open now have ended."""
+    _loader().wait_for_current_tasks()
+
+
+def _loader() -> type[DataFlowKernelLoader]:
+    from treadle.dataflow.dflow import DataFlowKernelLoader  # noqa: PLC0415 - see the head
+
+    return DataFlowKernelLoader
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'treadle' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - see the head
+
+    value = globals()[name] = getattr(import_module(_LATER[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,22 +14,20 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from treadle.dataflow._names import INTERNAL_LABEL
 from treadle.errors import ConfigurationError
 from treadle.executors.base import ParslExecutor
 from treadle.executors.threads import ThreadPoolExecutor
 
 if TYPE_CHECKING:
     from treadle.dataflow.dependency_resolvers import DependencyResolver
-    from treadle.dataflow.memoization import Memoizer
+    from treadle.dataflow.memoization import CheckpointMode, Memoizer
     from treadle.dataflow.taskrecord import TaskRecord
     from treadle.log_config import LogConfig
 
 CHECKPOINT_MODES = ("task_exit", "periodic", "dfk_exit", "manual")
 EXIT_MODES = ("cleanup", "skip", "wait")
 STRATEGIES = ("simple", "htex_auto_scale", "none", None)
-
-#: The label that the kernel's own executor for joins, staging and selections has.
-INTERNAL_LABEL = "_treadle_internal"
 
 _PERIOD = re.compile(r"\d+:[0-5]?\d:[0-5]?\d")
 
@@ -94,7 +92,7 @@ class Config:
         *,
         app_cache: bool = True,
         checkpoint_files: Sequence[str] | None = None,
-        checkpoint_mode: str | None = None,
+        checkpoint_mode: CheckpointMode | None = None,
         checkpoint_period: str | None = None,
         memoizer: Memoizer | None = None,
         dependency_resolver: DependencyResolver | None = None,

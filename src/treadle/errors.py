@@ -348,6 +348,10 @@ class StagingError(TreadleError):
     """A file could not be brought in or taken out."""
 
 
+class NoStagingProvider(StagingError, ValueError):
+    """No staging provider of the executor takes a file."""
+
+
 class ZipAuthorityError(StagingError):
     """A zip: URL has a host in it; zip files must be local."""
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from functools import lru_cache
-from typing import Any
 
 #: A repr longer than this is broken into one argument a line.
 _LINE = 80
 
 
-@lru_cache(maxsize=256)
-def _parameters(cls: Any) -> tuple[inspect.Parameter, ...]:
+def _parameters(cls: type) -> tuple[inspect.Parameter, ...]:
     own = list(inspect.signature(cls).parameters.values())
     return tuple(p for p in own if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
 

@@ -16,7 +16,7 @@ from treadle.data_provider.data_future import DataFuture
 from treadle.data_provider.files import File, without_password
 from treadle.data_provider.fsspec import fsspec_installed, missing_for
 from treadle.data_provider.staging import default_staging
-from treadle.errors import StagingError
+from treadle.errors import NoStagingProvider, StagingError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -155,7 +155,7 @@ class DataManager:
             text += f"; {missing_for(file.scheme)}"
         else:
             text += "; add one that does to the executor's storage_access"
-        return StagingError(text)
+        return NoStagingProvider(text)
 
 
 def _described(provider: Staging) -> str:

@@ -20,7 +20,8 @@ def make_run_directory(root: str) -> str:
         ConfigurationError: it cannot be made.
     """
     try:
-        os.makedirs(root, exist_ok=True)
+        # Not open to the group, whatever the umask: checkpoints of such a directory are refused.
+        os.makedirs(root, mode=0o700, exist_ok=True)
         used = [int(name) for name in os.listdir(root) if _NUMBER.fullmatch(name)]
         number = max(used, default=-1) + 1
         for candidate in range(number, number + _TRIES):

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from treadle.data_provider.files import File
-from treadle.data_provider.prepare import prepare_files
+from treadle.data_provider.prepare import prepare_files, unstaged_outputs
 from treadle.dataflow import _events as ev
 from treadle.dataflow._binding import gather, is_easy
+from treadle.dataflow._names import AUTO_LOGNAME
 from treadle.dataflow._outcomes import show
 from treadle.dataflow._shell import Shell, follow, succeeded
 from treadle.dataflow.futures import AppFuture
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from treadle.dataflow.dependency_resolvers import DependencyResolver
     from treadle.dataflow.dflow import DataFlowKernel
     from treadle.dataflow.memoization import Memoizer
-
-#: As stdout or stderr of an app: a file in the run directory, named after the task.
-AUTO_LOGNAME = -1
 
 _SPECIAL = frozenset(("stdout", "stderr", "inputs", "outputs", "parsl_resource_specification"))
 
@@ -117,6 +114,9 @@ class Submitter:
             record.error = error
             record.fail_history.append(show(error))
             waits = None
+            if record.kwargs.get("outputs"):
+                # Who asks for the files is to hear of the error too.
+                future._files = (None, None, unstaged_outputs(record.kwargs, future, record.id))
         self._kernel.tasks[record.id] = record
         self._post(record, waits)
 
@@ -232,6 +232,3 @@ def default_autopath(run_dir: str) -> AutoPath:
 def select(parent: Any, kind: str, key: Any) -> Any:
     """The part of a result that `future[key]` or `future.name` stands for."""
     return parent[key] if kind == "item" else getattr(parent, key)
-
-
-__all__ = ["AUTO_LOGNAME", "File", "Submitter", "default_autopath", "select"]

@@ -10,18 +10,19 @@ import uuid
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from treadle.config import INTERNAL_LABEL, Config
+from treadle.config import Config
 from treadle.data_provider.data_manager import DataManager
 from treadle.dataflow import _events as ev
 from treadle.dataflow._gate import Gate
+from treadle.dataflow._hooks import Hooks
 from treadle.dataflow._invariants import check
 from treadle.dataflow._machine import Machine
+from treadle.dataflow._names import INTERNAL_LABEL
 from treadle.dataflow._outcomes import Outcomes
 from treadle.dataflow._routes import Route
 from treadle.dataflow._rundir import make_run_directory
-from treadle.dataflow._shell import Shell, succeeded
+from treadle.dataflow._shell import Shell
 from treadle.dataflow._submission import Submitter, default_autopath, select
-from treadle.dataflow._transitions import illegal
 from treadle.dataflow.dependency_resolvers import SHALLOW_DEPENDENCY_RESOLVER
 from treadle.dataflow.futures import AppFuture, LiftedFuture
 from treadle.dataflow.memoization import BasicMemoizer, Memoizer
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 _log = logger("dataflow")
 
 
-class DataFlowKernel:
+class DataFlowKernel(Hooks):
     """Makes tasks of app calls, runs each when its dependencies are done, keeps what they leave.
 
     A task goes to an executor, one that its app names or any; its result goes into the future
@@ -232,80 +233,6 @@ class DataFlowKernel:
     def wait_for_current_tasks(self) -> None:
         """Wait until all tasks that are open now have ended."""
         wait([f for r in list(self.tasks.values()) if (f := r.app_fu) is not None])
-
-    # --- what others tell the kernel ----------------------------------------------------------------
-
-    def launch_if_ready(self, task_record: TaskRecord) -> None:
-        """Launch the task if it is ready and has not been launched; else do nothing."""
-        self._shell.inbox.call(ev.LaunchAsked(task_record))
-
-    def launch_task(self, task_record: TaskRecord) -> Future[Any]:
-        """Hand the task to its executor; returns the future of the attempt.
-
-        Raises:
-            IllegalTransition: it is not ready, or has been launched; the text has its story.
-        """
-        self._shell.inbox.call(ev.LaunchAsked(task_record, must=True))
-        attempt: Future[Any] = task_record.exec_fu or task_record._future
-        return attempt
-
-    def handle_exec_update(self, task_record: TaskRecord, future: Future[Any]) -> None:
-        """Take the outcome of an attempt from a future that is done.
-
-        Raises:
-            IllegalTransition: no attempt runs, or the future is not done.
-        """
-        if not future.done():
-            raise illegal(task_record, "handle_exec_update with a future that is not done")
-        if future is not task_record.exec_fu:
-            task_record.exec_fu = future
-        outcome = self._shell.outcome(task_record, task_record.try_id, future, must=True)
-        self._shell.inbox.call(outcome)
-
-    def handle_join_update(
-        self, task_record: TaskRecord, inner_app_future: AppFuture[Any] | None
-    ) -> None:
-        """Take note that one of the tasks that a join app waits for has ended.
-
-        Raises:
-            IllegalTransition: the task waits for none, or the inner one has not ended.
-        """
-        if inner_app_future is None:
-            return
-        if not inner_app_future.done():
-            raise illegal(task_record, "handle_join_update with a future that is not done")
-        ok = succeeded(inner_app_future)
-        self._shell.inbox.call(ev.InnerEnded(task_record, ok, must=True))
-
-    def handle_app_update(self, task_record: TaskRecord, future: AppFuture[Any]) -> None:
-        """Do what follows the end of a task: write its result to the checkpoint.
-
-        Raises:
-            IllegalTransition: it has not ended.
-        """
-        if not future.done() or task_record.status not in FINAL_STATES:
-            raise illegal(task_record, "handle_app_update")
-        if task_record.memoize and self._config.checkpoint_mode == "task_exit":
-            self.memoizer.checkpoint([task_record])
-
-    def update_task_state(self, task_record: TaskRecord, new_state: States) -> None:
-        """Put a task into another state, as the table of transitions allows.
-
-        Raises:
-            IllegalTransition: the table does not; the text has the task's story.
-        """
-        self._shell.inbox.call(ev.StateAsked(task_record, States(new_state)))
-
-    def wipe_task(self, task_id: int) -> None:
-        """Forget a task that has ended; nothing happens to one that is open or unknown."""
-        record = self.tasks.get(task_id)
-        if record is not None and record.status in FINAL_STATES:
-            self.tasks.pop(task_id, None)
-
-    @staticmethod
-    def check_staging_inhibited(kwargs: dict[str, Any]) -> bool:
-        """Whether a call asks that its files be left alone."""
-        return bool(kwargs.get("_parsl_staging_inhibit", False))
 
     # --- checkpoints ----------------------------------------------------------------------------
 
