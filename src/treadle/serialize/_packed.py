@@ -75,7 +75,7 @@ class PackedCall:
             # The first frame is this one; the user's begin below it.
             return Outcome(failure=pack_exception(error, skip_frames=1))
         try:
-            return Outcome(pickled=dumps_result(result))
+            return Outcome(pickled=dumps_result(result, func))
         except BaseException as error:  # noqa: BLE001 - pickling runs user code
             return Outcome(failure=pack_exception(error))
 

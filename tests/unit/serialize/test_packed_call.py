@@ -174,9 +174,13 @@ def test_an_exception_with_a_cycle_of_causes_is_told() -> None:
 
 
 def test_an_unpicklable_result_is_named() -> None:
+    def handles() -> dict[str, Any]:
+        return {"handle": threading.Lock()}
+
     with pytest.raises(SerializationError) as info:
-        run(lambda: {"handle": threading.Lock()})
-    assert info.value.path == "the result -> ['handle']"
+        run(handles)
+    assert info.value.what == "the result of handles"
+    assert info.value.path == "['handle']"
 
 
 def test_a_call_that_cannot_be_loaded_fails_its_own_task() -> None:

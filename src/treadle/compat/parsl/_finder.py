@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Any
@@ -138,6 +138,7 @@ def install() -> None:
         )
     sys.meta_path.insert(0, _finder)
     os.environ[VARIABLE] = "1"
+    _install_in_spawned_children()
 
 
 def uninstall() -> None:
@@ -159,3 +160,30 @@ def install_from_environment() -> bool:
     if os.environ.get(VARIABLE) == "1" and "parsl" not in sys.modules:
         install()
     return is_installed()
+
+
+# --- children that multiprocessing starts anew -------------------------------------------------
+
+
+class _InstallWhenLoaded:
+    """Unpickling it calls `install_from_environment`."""
+
+    def __reduce__(self) -> tuple[Callable[[], bool], tuple[()]]:
+        return install_from_environment, ()
+
+
+def _install_in_spawned_children() -> None:
+    # A spawned child imports the script, and with it `parsl`, before any code of ours runs. What
+    # it reads first is a dict of preparations, of which it ignores the keys it does not know.
+    import multiprocessing.spawn as spawn  # noqa: PLC0415 - only in this mode
+
+    original: Callable[[str], dict[str, Any]] = spawn.get_preparation_data
+    if getattr(original, "installs_parsl", False):
+        return
+
+    def get_preparation_data(name: str) -> dict[str, Any]:
+        # Always there: after `uninstall` the variable is gone, and it does nothing.
+        return {"treadle.compat.parsl": _InstallWhenLoaded(), **original(name)}
+
+    vars(get_preparation_data)["installs_parsl"] = True
+    spawn.get_preparation_data = get_preparation_data

@@ -10,7 +10,6 @@ from __future__ import annotations
 import builtins
 import importlib.machinery
 import importlib.util
-import multiprocessing.spawn
 import os
 import runpy
 import sys
@@ -18,7 +17,7 @@ from collections.abc import Callable
 from types import CodeType, ModuleType, TracebackType
 from typing import Any, NoReturn
 
-from treadle.compat.parsl._finder import install, install_from_environment
+from treadle.compat.parsl._finder import install
 
 _USAGE = """\
 usage: python -m treadle.compat.parsl script.py [argument ...]
@@ -35,7 +34,6 @@ def main(argv: list[str]) -> None:
         sys.stdout.write(_USAGE)
         raise SystemExit(0 if argv else 2)
     install()
-    _install_in_spawned_children()
     if argv[0] == "-c":
         _run_code(argv[1:])
     elif argv[0] == "-m":
@@ -142,24 +140,3 @@ def _already_shown(*_: object) -> None:
 def _fail(text: str, code: int) -> NoReturn:
     sys.stderr.write(f"{sys.executable}: {text}\n")
     raise SystemExit(code)
-
-
-# --- children that multiprocessing starts anew -------------------------------------------------
-
-
-class _InstallWhenLoaded:
-    """Unpickling it calls `install_from_environment`."""
-
-    def __reduce__(self) -> tuple[Callable[[], bool], tuple[()]]:
-        return install_from_environment, ()
-
-
-def _install_in_spawned_children() -> None:
-    # A spawned child imports the script, and with it `parsl`, before any code of ours runs. What
-    # it reads first is a dict of preparations, of which it ignores the keys it does not know.
-    original: Callable[[str], dict[str, Any]] = multiprocessing.spawn.get_preparation_data
-
-    def with_install(name: str) -> dict[str, Any]:
-        return {"treadle.compat.parsl": _InstallWhenLoaded(), **original(name)}
-
-    multiprocessing.spawn.get_preparation_data = with_install
