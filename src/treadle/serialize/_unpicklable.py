@@ -34,8 +34,8 @@ def dumps_call(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[st
     return guarded(dumps, call, lambda error: _explain_call(func, args, kwargs, error))
 
 
-def dumps_result(result: object, func: object) -> bytes:
-    """Pickle what a call of `func` returned.
+def dumps_result(result: object, func: object = None) -> bytes:
+    """Pickle what a call returned; `func`, if given, is named in the error.
 
     Raises:
         SerializationError: a part cannot be pickled; it names the path to it.
@@ -43,7 +43,8 @@ def dumps_result(result: object, func: object) -> bytes:
 
     def explain(error: BaseException) -> SerializationError:
         path, reason = find_unpicklable(result) or ("", describe(error))
-        return SerializationError(f"the result of {_name_of(func)}", path, reason)
+        what = "the result" if func is None else f"the result of {_name_of(func)}"
+        return SerializationError(what, path, reason)
 
     return guarded(dumps_home, result, explain)
 
