@@ -71,6 +71,14 @@ def soak_s() -> float:
     return float(SOAK or 1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def loop_pipe() -> None:
+    """Make and close an event loop: libuv keeps one pipe per process from the first one on."""
+    from treadle.runtime.engine import _new_loop  # noqa: PLC0415 - loads what most tests do not use
+
+    _new_loop().close()
+
+
 @pytest.fixture(autouse=True)
 def leak_check(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves a thread, a descriptor or a loaded kernel behind."""
