@@ -28,10 +28,11 @@ from treadle.dataflow.memo._checkpoints import (
     Writer,
     checkpoint_directory,
 )
+from treadle.dataflow.memo._outputs import outputs_gone
 from treadle.dataflow.memo._recent import RecentKeys
 from treadle.dataflow.memo.key import KeyMaker, MemoKey
 from treadle.dataflow.memo.log_history import LogHistory
-from treadle.dataflow.memo.miss import History, MissReport, explain
+from treadle.dataflow.memo.miss import History, MissReport, explain, gone_outputs
 from treadle.dataflow.memo.outcomes import Outcomes
 from treadle.dataflow.memo.registry import CATALOGUE, PLANS, id_for_memo
 from treadle.dataflow.memo.table import ResultTable
@@ -244,7 +245,10 @@ class BasicMemoizer(Memoizer, RepresentationMixin):
         return key.digest
 
     def check_memo(self, task_record: TaskRecord) -> Future[Any] | None:
-        """A done future with a copy of the result, if the same call has run before."""
+        """A done future with a copy of the result, if the same call has run before.
+
+        A call whose output files are not there any more runs again.
+        """
         if not self.memoize or not task_record.memoize:
             return None
         digest = task_record.hashsum
@@ -253,8 +257,12 @@ class BasicMemoizer(Memoizer, RepresentationMixin):
         if digest is None:
             return None
         found = self._outcomes.find(digest)
-        if found is None:
-            self._recent.missed(digest, self._history.now())
+        gone: list[str] = []
+        if found is not None and found.exception() is None:
+            gone = outputs_gone(task_record.kwargs, self._keys.is_automatic)
+        if found is None or gone:
+            found = None
+            self._recent.missed(digest, self._history.now(), gone)
         else:
             self._recent.hit(digest)
         with self._lock:
@@ -322,7 +330,9 @@ class BasicMemoizer(Memoizer, RepresentationMixin):
         missed = self._recent.miss(digest) if digest is not None else None
         if missed is None:
             return None
-        key, mark = missed
+        key, mark, gone = missed
+        if gone:
+            return gone_outputs(key, gone)
         earlier = [*self._log_history.calls(key.app), *self._history.before(key.app, mark)]
         return explain(key, earlier)
 

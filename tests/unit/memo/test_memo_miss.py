@@ -9,6 +9,7 @@ import pytest
 from tests.unit.memo.calls import Project
 from tests.unit.memo.fake_log import FakeDisk
 from tests.unit.memo.memoizers import Record, call, started
+from treadle.data_provider.files import File
 from treadle.dataflow.memo.miss import MissReport
 
 
@@ -127,3 +128,24 @@ def test_memory_for_explanations_is_bounded(project):
     for n in range(300):
         call(memoizer, f, n)
     assert len(memoizer._history.before("f", 10**9)) == 64
+
+
+def test_a_call_whose_files_are_gone_runs_again_and_says_so(tmp_path):
+    out, log = tmp_path / "out.txt", tmp_path / "log.txt"
+
+    def write(outputs=(), stdout=None):
+        for path in (outputs[0].filepath, stdout):
+            with open(path, "w") as file:
+                file.write("x")
+
+    memoizer = started()
+    options = {"outputs": [File(out)], "stdout": str(log)}
+    assert not call(memoizer, write, **options)[1]
+    assert call(memoizer, write, **options)[1]
+    for path in (out, log):
+        path.unlink()
+        _, hit, record = call(memoizer, write, **options)
+        assert not hit
+        assert str(memoizer.explain_miss(record)) == f"no earlier result: output '{path}' removed"
+        assert path.exists()
+    assert call(memoizer, write, **options)[1]

@@ -182,10 +182,11 @@ class KeyMaker:
             # Unless the function looks at it: then its result may depend on it.
             return plan is None or not (name in plan.signature.declared and name in plan.reads)
         if name in _STREAMS:
-            return value is None or value is _AUTOMATIC or self._is_automatic(value)
+            return value is None or value is _AUTOMATIC or self.is_automatic(value)
         return name.startswith(_OWN_PREFIX)
 
-    def _is_automatic(self, value: Any) -> bool:
+    def is_automatic(self, value: Any) -> bool:
+        """Whether a file for a stream has a name that the kernel made."""
         if isinstance(value, tuple) and value:
             value = value[0]
         if not self.log_dir or not isinstance(value, (str, os.PathLike)):

@@ -87,6 +87,11 @@ def explain(key: MemoKey, earlier: Iterable[MemoKey | KnownCall]) -> MissReport:
     return MissReport(key.app, best or (), best is not None)
 
 
+def gone_outputs(key: MemoKey, paths: Iterable[str]) -> MissReport:
+    """The report for a call that is known and whose files are not there any more."""
+    return MissReport(key.app, tuple((f"output {path}", "removed") for path in paths), True)
+
+
 def difference(
     old: Mapping[str, bytes], new: Mapping[str, bytes]
 ) -> tuple[tuple[str, Change], ...]:
