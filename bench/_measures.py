@@ -1,195 +1,27 @@
-"""What is measured: each takes a started engine and a size, and returns figures by name.
-
-Times are microseconds for each task. A measure that an engine has no means for is not asked of it.
-"""
+"""All measures by name: each takes a started engine and a size, and returns figures by name."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from _clock import Stopwatch, memory_bytes, peak_bytes, percentile
-from _engines import WORKERS, App, Engine
-from _tasks import hold, noop
+import _graphs
+import _simple
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from collections.abc import Callable
 
-Figures = dict[str, float]
+    from _engine import Engine
 
-
-def warm(engine: Engine) -> App:
-    """An app that does nothing, and whose engine has its threads."""
-    app = engine.app(noop)
-    for future in [app() for _ in range(20 * WORKERS)]:
-        future.result()
-    return app
-
-
-def submit_loop(engine: Engine, size: int) -> Figures:
-    """Submit all, then take all results."""
-    app, watch = warm(engine), Stopwatch()
-    futures = [app() for _ in range(size)]
-    submit = watch.wall_us(size)
-    for future in futures:
-        future.result()
-    return {"submit": submit, "wall": watch.wall_us(size), "cpu": watch.cpu_us(size)}
-
-
-def mapped(engine: Engine, size: int) -> Figures:
-    """The engine's `map`; for one that has none, the loop."""
-    warm(engine)
-    watch = Stopwatch()
-    for _ in engine.map(noop, range(size)):
-        pass
-    return {"wall": watch.wall_us(size), "cpu": watch.cpu_us(size)}
-
-
-def round_trip(engine: Engine, size: int) -> Figures:
-    """One task at a time: from the call to its result."""
-    app, times = warm(engine), []
-    watch = Stopwatch()
-    for _ in range(size):
-        began = time.perf_counter()
-        app().result()
-        times.append(1e6 * (time.perf_counter() - began))
-    cpu = watch.cpu_us(size)
-    return {"p50": percentile(times, 50), "p99": percentile(times, 99), "cpu": cpu}
-
-
-def chain(engine: Engine, size: int) -> Figures:
-    """Each task takes the future of the one before; a pool's callback submits the next one."""
-    app, watch = warm(engine), Stopwatch()
-    if not engine.dataflow:
-        _callback_chain(app, size)
-        return {"link": watch.wall_us(size), "cpu": watch.cpu_us(size)}
-    last = app()
-    for _ in range(size - 1):
-        last = app(last)
-    last.result()
-    return {"link": watch.wall_us(size), "cpu": watch.cpu_us(size)}
-
-
-def _callback_chain(app: App, size: int) -> None:
-    left, done = iter(range(size - 1)), threading.Event()
-
-    def go_on(_: Future[Any]) -> None:
-        if next(left, None) is None:
-            done.set()
-        else:
-            app().add_done_callback(go_on)
-
-    app().add_done_callback(go_on)
-    done.wait()
-
-
-def blocked(engine: Engine, tasks: Callable[[Future[Any]], list[Future[Any]]]) -> Stopwatch:
-    """Let tasks be submitted behind one that is held; time them from its release."""
-    warm(engine)
-    gate = threading.Event()
-    try:
-        futures = tasks(engine.app(hold)(gate))
-    finally:
-        watch = Stopwatch()
-        gate.set()
-    for future in futures:
-        future.result()
-    return watch
-
-
-def held_chain(engine: Engine, size: int) -> Figures:
-    """A chain that is there before its first task ends."""
-
-    def tasks(head: Future[Any]) -> list[Future[Any]]:
-        app = engine.app(noop)
-        for _ in range(size):
-            head = app(head)
-        return [head]
-
-    watch = blocked(engine, tasks)
-    return {"link": watch.wall_us(size), "cpu": watch.cpu_us(size)}
-
-
-def fan_out(engine: Engine, size: int) -> Figures:
-    """Many wait for one."""
-    app = engine.app(noop)
-    watch = blocked(engine, lambda head: [app(head) for _ in range(size)])
-    return {"wall": watch.wall_us(size), "cpu": watch.cpu_us(size)}
-
-
-def fan_in(engine: Engine, size: int) -> Figures:
-    """One waits for many, all told."""
-    app, watch = warm(engine), Stopwatch()
-    leaves = [app() for _ in range(size)]
-    if engine.dataflow:
-        app(inputs=leaves).result()
-    else:
-        app([leaf.result() for leaf in leaves]).result()
-    return {"wall": watch.wall_us(size), "cpu": watch.cpu_us(size)}
-
-
-def pending_memory(engine: Engine, size: int) -> Figures:
-    """What one task that waits occupies; in a pool, one that waits for a thread."""
-    app, gate = warm(engine), threading.Event()
-    heads = [engine.app(hold)(gate) for _ in range(1 if engine.dataflow else WORKERS)]
-    before = memory_bytes()
-    futures = [app(heads[0]) for _ in range(size)]
-    # What has been submitted may still be on its way: wait until nothing grows any more.
-    held, last = memory_bytes(), -1
-    while held != last:
-        time.sleep(0.2)
-        last, held = held, memory_bytes()
-    gate.set()
-    for future in futures:
-        future.result()
-    return {"bytes": (held - before) / size}
-
-
-def many(engine: Engine, size: int) -> Figures:
-    """So many that growth would show: the first and the last tenth, and the most memory."""
-    app, tenth = warm(engine), max(1, size // 10)
-    watches = []
-    for _ in range(10):
-        watch = Stopwatch()
-        for future in [app() for _ in range(tenth)]:
-            future.result()
-        watches.append(watch.wall_us(tenth))
-    total_s = sum(watches) * tenth / 1e6
-    return {
-        "rate": 10 * tenth / total_s,
-        "first": watches[0],
-        "last": watches[-1],
-        "peak_mb": peak_bytes() / 1e6,
-    }
-
-
-def cached(engine: Engine, size: int) -> Figures:
-    """Calls of a cached app that the engine has not seen, and the same again."""
-    warm(engine)
-    app = engine.app(noop, cache=True)
-    app(-1).result()
-    figures: Figures = {}
-    for name in ("miss", "hit"):
-        watch = Stopwatch()
-        for future in [app(number) for number in range(size)]:
-            future.result()
-        figures[name] = watch.wall_us(size)
-        figures[f"{name}_cpu"] = watch.cpu_us(size)
-    return figures
-
-
-MEASURES: dict[str, Callable[[Engine, int], Figures]] = {
-    "submit": submit_loop,
-    "map": mapped,
-    "round-trip": round_trip,
-    "chain": chain,
-    "held-chain": held_chain,
-    "fan-out": fan_out,
-    "fan-in": fan_in,
-    "memory": pending_memory,
-    "million": many,
-    "cached": cached,
-    "checkpoint": cached,
+MEASURES: dict[str, Callable[[Engine, int], _simple.Figures]] = {
+    "submit": _simple.submit_loop,
+    "map": _simple.mapped,
+    "round-trip": _simple.round_trip,
+    "chain": _graphs.chain,
+    "held-chain": _graphs.held_chain,
+    "fan-out": _graphs.fan_out,
+    "fan-in": _graphs.fan_in,
+    "memory": _simple.pending_memory,
+    "million": _simple.many,
+    "cached": _simple.cached,
+    "checkpoint": _simple.cached,
 }
