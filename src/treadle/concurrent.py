@@ -236,11 +236,15 @@ def _are_files(value: Any) -> bool:
 
 
 def _start_kernel(config: Config) -> DataFlowKernel:
+    return DataFlowKernel(config) if _is_kernel_loaded() else DataFlowKernelLoader.load(config)
+
+
+def _is_kernel_loaded() -> bool:
     try:
         DataFlowKernelLoader.dfk()
     except NoDataFlowKernelError:
-        return DataFlowKernelLoader.load(config)
-    return DataFlowKernel(config)
+        return False
+    return True
 
 
 def _width(kernel: DataFlowKernel, labels: Sequence[str]) -> int:

@@ -160,20 +160,20 @@ def test_map_checks_its_options_at_once(pool: TreadlePoolExecutor) -> None:
 
 def test_map_that_meets_an_error_cancels_the_rest(run_dir: Path) -> None:
     gate = Gate()
+    ran: list[int] = []
 
-    def one_fails(i: int) -> int:
+    def first_fails(i: int) -> None:
         if i == 0:
             raise LookupError
         gate()
-        return i
+        ran.append(i)
 
-    ran: list[int] = []
     with TreadlePoolExecutor(config(run_dir, threads=1)) as pool:
-        results = pool.map(lambda i: one_fails(i) if i < 2 else ran.append(i), range(50))
+        results = pool.map(first_fails, range(50))
         with pytest.raises(LookupError):
             next(results)
         gate.open.set()
-    assert ran == []
+    assert len(ran) <= 1, "only one that had begun by then"
 
 
 def test_map_that_is_closed_cancels_the_rest(run_dir: Path) -> None:
