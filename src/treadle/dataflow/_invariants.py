@@ -17,8 +17,29 @@ from treadle.errors import InternalError
 if TYPE_CHECKING:
     from treadle.dataflow._machine import Machine
 
-_PENDING = (Phase.waiting, Phase.preparing, Phase.looking_up, Phase.twin, Phase.launching)
-_LAUNCHED = (Phase.running, Phase.judging, Phase.recording)
+#: The phases in which a task of a state may be.
+PHASES: dict[States, tuple[Phase, ...]] = {
+    States.pending: (
+        Phase.waiting,
+        Phase.preparing,
+        Phase.looking_up,
+        Phase.twin,
+        Phase.launching,
+        # A failure to launch is judged and recorded before the task has left `pending`.
+        Phase.judging,
+        Phase.recording,
+    ),
+    States.launched: (
+        # Marked as launched by `update_task_state`, which orders nothing.
+        Phase.waiting,
+        Phase.launching,
+        Phase.running,
+        Phase.judging,
+        Phase.watching,
+        Phase.recording,
+    ),
+    States.joining: (Phase.joining, Phase.recording),
+}
 
 
 def check(machine: Machine) -> None:
@@ -29,15 +50,25 @@ def check(machine: Machine) -> None:
         _check_node(machine, number, node)
         if node.phase is Phase.waiting and waited_for[id(node)] > node.waiting_on:
             _fail(node, f"{waited_for[id(node)]} tasks lead to it, it counts {node.waiting_on}")
-    for state, expected in counted.items():
-        if machine.counts[state] != expected:
-            raise InternalError(f"{machine.counts[state]} tasks {state.name}, found {expected}")
+    for state, counter in machine.counts.items():
+        if state not in FINAL_STATES and counter != counted[state]:
+            raise InternalError(f"{counter} tasks {state.name}, found {counted[state]}")
+    _check_leaders(machine)
+
+
+def _check_leaders(machine: Machine) -> None:
+    led: Counter[int] = Counter()
     for key, leader in machine.leaders.items():
-        if leader.phase is Phase.ended or leader.hashsum != key:
+        if machine.open.get(leader.id) is not leader or machine.led_keys.get(leader.id) != key:
             _fail(leader, f"leads the key {key!r} but has ended or has another key")
-        for twin in leader.twins or ():
-            if twin.phase not in (Phase.twin, Phase.ended):
-                _fail(twin, f"is listed as a twin of task {leader.id} and is not")
+        led.update(id(twin) for twin in leader.twins or ())
+    if len(machine.led_keys) != len(machine.leaders):
+        raise InternalError(f"{len(machine.led_keys)} lead, of {len(machine.leaders)} keys")
+    for node in machine.open.values():
+        if led[id(node)] != (node.phase is Phase.twin):
+            _fail(node, f"is a twin of {led[id(node)]} tasks in the phase {node.phase.name}")
+        if node.twins is not None and node.id not in machine.led_keys:
+            _fail(node, "has twins and leads no key")
 
 
 def _check_node(machine: Machine, number: int, node: Node) -> None:
@@ -45,22 +76,12 @@ def _check_node(machine: Machine, number: int, node: Node) -> None:
         _fail(node, f"is filed under {number}")
     if node.phase is Phase.ended or node.status in FINAL_STATES:
         _fail(node, "has ended and is still open")
-    phases = {
-        States.pending: _PENDING,
-        States.launched: (*_LAUNCHED, Phase.judging),
-        States.joining: (Phase.joining, Phase.recording),
-    }.get(node.status, ())
-    if node.phase not in phases and not (
-        # A failure to launch is judged and recorded before the task has left `pending`.
-        node.status is States.pending and node.phase in (Phase.judging, Phase.recording)
-    ):
+    if node.phase not in PHASES.get(node.status, ()):
         _fail(node, f"is {node.status.name} and in the phase {node.phase.name}")
     if node.waiting_on < 0 or node.failed_on < 0:
         _fail(node, "counts fewer than no dependencies")
-    if node.waiting_on and node.phase not in (Phase.waiting, Phase.joining):
-        _fail(node, f"goes on ({node.phase.name}) with open dependencies")
-    if node.phase is Phase.twin and (node.hashsum is None or node.hashsum not in machine.leaders):
-        _fail(node, "is a twin of nobody")
+    if bool(node.waiting_on) != (node.phase in (Phase.waiting, Phase.joining)):
+        _fail(node, f"is {node.phase.name} with {node.waiting_on} dependencies open")
 
 
 def _waited_for(machine: Machine) -> Counter[int]:

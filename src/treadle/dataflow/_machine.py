@@ -14,10 +14,15 @@ is worked off, never a recursion.
 Equal calls: the first to ask for a memo key leads, and the others wait as its twins. If it
 succeeds they get its result; if it fails, the first of them runs itself: failures are not
 replayed as if they had run.
+
+Order: all that ends by one event is settled before anything is started that had waited for it.
+So whoever is started finds every future in its place, and a twin finds its leader's result even
+where what is started drops what has ended.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from treadle.dataflow import _events as ev
@@ -32,7 +37,8 @@ Commands = list[ev.Command]
 #: A task that is to end, how, and whose result it gets if it is a twin.
 Ending = tuple[Node, ev.Verdict, Node | None]
 
-_NEEDS_MORE = (States.exec_done, States.memo_done, States.joining)
+_BY_EVENT_ONLY = (States.pending, States.exec_done, States.memo_done, States.joining)
+_OUTCOME_KNOWN = (Phase.judging, Phase.watching, Phase.recording)
 
 _STEP_OF_VERDICT = {
     ev.Verdict.result: Step.succeed,
@@ -63,6 +69,8 @@ class Machine:
         self.counts: dict[States, int] = dict.fromkeys(States, 0)
         #: Memo key -> the task that runs for all its equals.
         self.leaders: dict[str, Node] = {}
+        #: Number of a task that leads -> its memo key.
+        self.led_keys: dict[int, str] = {}
         self.closed = False
         self._handlers: dict[type, Callable[..., Commands]] = {
             ev.Submitted: self._submitted,
@@ -97,14 +105,14 @@ class Machine:
         node = event.node
         self._step(node, Step.submit)
         self.open[node.id] = node
-        node.waiting_on += event.others
-        node.failed_on += event.others_failed
-        if event.dependencies:
-            connect(node, event.dependencies)
         if self.closed:
             return self._end([(node, ev.Verdict.abandoned, None)])
         if event.broken:
             return self._end([(node, ev.Verdict.error, None)])
+        node.waiting_on += event.others
+        node.failed_on += event.others_failed
+        if event.dependencies:
+            connect(node, event.dependencies)
         return self._go_on(node)
 
     def _dependency_ended(self, event: ev.DependencyEnded) -> Commands:
@@ -137,14 +145,15 @@ class Machine:
         if node.phase is not Phase.preparing:
             return []
         node.hashsum = key = event.key
-        if key is not None:
+        if type(key) is str:  # a plug-in's key may be anything; its hash would be user code
             leader = self.leaders.setdefault(key, node)
             if leader is not node:
                 node.phase = Phase.twin
                 if leader.twins is None:
-                    leader.twins = []
+                    leader.twins = deque()
                 leader.twins.append(node)
                 return []
+            self.led_keys[node.id] = key
         node.phase = Phase.looking_up
         return [ev.LookUp(node)]
 
@@ -168,7 +177,8 @@ class Machine:
     def _launched(self, event: ev.Launched) -> Commands:
         node = event.node
         if node.phase is Phase.launching and event.attempt == node.try_id:
-            self._step(node, Step.launch)
+            if node.status is States.pending:  # else it was marked as launched by hand
+                self._step(node, Step.launch)
             node.phase = Phase.running
         return []
 
@@ -182,6 +192,7 @@ class Machine:
             if node.phase is Phase.launching:  # it overtook the word that it was taken
                 self._launched(ev.Launched(node, event.attempt))
             if node.join:
+                node.phase = Phase.watching
                 return [ev.Watch(node)]
             return self._finish(node, ev.Verdict.result)
         if how is ev.Ended.cancelled:
@@ -203,10 +214,8 @@ class Machine:
     def _failed(self, node: Node, cost: float, how: ev.Ended) -> Commands:
         node.fail_count += 1
         node.fail_cost, allowed = charge(node.fail_cost, cost, self.retries)
-        if how is ev.Ended.dependency:
-            return self._finish(node, ev.Verdict.dependency)
         if how is not ev.Ended.failed or not allowed or self.closed:
-            return self._finish(node, ev.Verdict.error)
+            return self._finish(node, _verdict_of(how))
         return [self._try_again(node)]
 
     def _try_again(self, node: Node) -> ev.Command:
@@ -233,7 +242,7 @@ class Machine:
 
     def _joined(self, event: ev.Joined) -> Commands:
         node = event.node
-        if node.phase is not Phase.running:
+        if node.phase is not Phase.watching:
             return []
         self._step(node, Step.join_on)
         node.phase = Phase.joining
@@ -243,9 +252,12 @@ class Machine:
 
     def _inner_ended(self, event: ev.InnerEnded) -> Commands:
         node = event.node
-        if node.phase is not Phase.joining:
-            if event.must:
+        if event.must:
+            # Said by hand. All inner tasks are watched: counting it again would end the join early.
+            if node.phase is not Phase.joining:
                 raise illegal(node, "handle_join_update")
+            return []
+        if node.phase is not Phase.joining:
             return []
         node.waiting_on -= 1
         node.failed_on += not event.ok
@@ -260,6 +272,8 @@ class Machine:
 
     def _cancel_asked(self, event: ev.CancelAsked) -> Commands:
         node = event.node
+        if node.status is States.unsched:  # so early that the kernel does not know of it
+            return []
         if node.phase is Phase.ended or node.phase is Phase.recording:
             return []
         if node.phase is Phase.running and not event.stopped:
@@ -267,39 +281,58 @@ class Machine:
         return self._end([(node, ev.Verdict.cancelled, None)])
 
     def _launch_asked(self, event: ev.LaunchAsked) -> Commands:
-        node = event.node
-        ready = node.phase is Phase.waiting and not node.waiting_on and not node.failed_on
-        if event.must and not (ready and node.status is States.pending):
-            raise illegal(node, Step.launch.name)
-        return [self._order(node)] if ready and node.status is States.pending else []
+        # A task that is ready is on its way in the same step, so there is never one to launch.
+        if event.must:
+            raise illegal(event.node, Step.launch.name)
+        return []
 
     def _state_asked(self, event: ev.StateAsked) -> Commands:
         node, state = event.node, event.state
-        steps = steps_to(node.status, state)
-        if not steps or state in _NEEDS_MORE:
-            # A state that promises a result, or inner tasks, is reached by having them.
-            raise illegal(node, f"update_task_state({state.name})")
+        if not steps_to(node.status, state) or not self._may_be_set(node, state):
+            raise illegal(node, f"update_task_state({state.name}) in phase {node.phase.name}")
         if state is States.failed:
             return self._end([(node, ev.Verdict.abandoned, None)])
         if state is States.dep_fail:
             return self._end([(node, ev.Verdict.dependency, None)])
-        if state is States.fail_retryable:
+        if state is States.launched:
+            # A mark: what holds the task up still does, and what is ordered is carried out.
+            self._step(node, Step.launch)
+            return []
+        if node.phase is Phase.launching or node.phase is Phase.running:
             return [self._try_again(node)]
-        self._step(node, steps[0])
-        node.phase = Phase.running
+        self._step(node, Step.retry)  # a mark too: there was no attempt yet
+        self._step(node, Step.again)
         return []
+
+    def _may_be_set(self, node: Node, state: States) -> bool:
+        """Whether what a state promises would be true: a result, inner tasks, an attempt."""
+        if state in FINAL_FAILURE_STATES:
+            return True
+        if state in _BY_EVENT_ONLY or node.phase in _OUTCOME_KNOWN or self.closed:
+            return False
+        # While the memo table may still have it, it may end without being launched.
+        return state is not States.launched or not node.memoize or node.phase is Phase.launching
 
     def _close(self, event: ev.Closed) -> Commands:
         self.closed = True
-        keep = (States.launched, States.joining) if not event.all else ()
-        ending = [n for n in self.open.values() if n.status not in keep]
-        return self._end([(n, ev.Verdict.abandoned, None) for n in ending])
+        ending: list[Ending] = []
+        for node in self.open.values():
+            if node.phase is Phase.recording:  # its code has run: it ends as it would have
+                verdict = ev.Verdict(node.verdict)
+            elif node.phase is Phase.judging:
+                verdict = _verdict_of(ev.Ended(node.verdict))
+            else:
+                verdict = ev.Verdict.abandoned
+            if event.all or node.phase < Phase.running:
+                ending.append((node, verdict, None))
+        return self._end(ending)
 
     # --- a task ends -------------------------------------------------------------------------
 
     def _end(self, ending: list[Ending]) -> Commands:
-        """End tasks, and all that must end with them; settle each before it releases others."""
+        """End tasks, and all that must end with them; then order what they had held up."""
         commands: Commands = []
+        orders: Commands | None = None
         for node, verdict, leader in ending:  # the list grows while it is worked off
             if node.phase is Phase.ended:
                 continue
@@ -307,13 +340,16 @@ class Machine:
             node.phase = Phase.ended
             del self.open[node.id]
             commands.append(ev.Settle(node, verdict, leader))
-            if node.hashsum is not None:
-                ending += self._pass_on(node, commands)
-            if node.dependents is not None:
-                ending += self._release(node, commands)
+            if node.dependents is not None or node.id in self.led_keys:
+                if orders is None:
+                    orders = []
+                ending += self._pass_on(node, orders)
+                ending += self._release(node, orders)
+        if orders:
+            commands += orders
         return commands
 
-    def _release(self, node: Node, commands: Commands) -> list[Ending]:
+    def _release(self, node: Node, orders: Commands) -> list[Ending]:
         """Order what only waited for this task; return what must fail with it."""
         bad = node.status in FINAL_FAILURE_STATES
         failing: list[Ending] = []
@@ -326,30 +362,37 @@ class Machine:
                 continue
             if dependent.failed_on:
                 failing.append((dependent, ev.Verdict.dependency, None))
-            elif dependent.status is States.pending and not self.closed:
-                commands.append(self._order(dependent))
+            elif not self.closed:
+                orders.append(self._order(dependent))
         return failing
 
-    def _pass_on(self, leader: Node, commands: Commands) -> list[Ending]:
+    def _pass_on(self, leader: Node, orders: Commands) -> list[Ending]:
         """Give the twins of a task that has ended its result, or let the first of them lead."""
-        key = leader.hashsum
-        if key is None or self.leaders.get(key) is not leader:
+        key = self.led_keys.pop(leader.id, None)
+        if key is None:
             return []
         del self.leaders[key]
-        twins = [t for t in leader.twins or () if t.phase is Phase.twin]
-        leader.twins = None
-        if not twins:
+        twins, leader.twins = leader.twins, None
+        if twins is None:
             return []
         if leader.status not in FINAL_FAILURE_STATES:
-            return [(twin, ev.Verdict.twin, leader) for twin in twins]
-        heir = twins[0]
-        heir.twins = twins[1:] or None
-        self.leaders[key] = heir
-        heir.phase = Phase.looking_up
-        commands.append(ev.LookUp(heir))
+            return [(twin, ev.Verdict.twin, leader) for twin in twins if twin.phase is Phase.twin]
+        while twins and not self.closed:  # when closing, they end without another try
+            heir = twins.popleft()
+            if heir.phase is Phase.twin:
+                heir.twins = twins or None
+                self.leaders[key] = heir
+                self.led_keys[heir.id] = key
+                heir.phase = Phase.looking_up
+                orders.append(ev.LookUp(heir))
+                break
         return []
 
     def _step(self, node: Node, step: Step) -> None:
         old = advance(node, step)
         self.counts[old] -= old is not States.unsched
         self.counts[node.status] += 1
+
+
+def _verdict_of(how: ev.Ended) -> ev.Verdict:
+    return ev.Verdict.dependency if how is ev.Ended.dependency else ev.Verdict.error

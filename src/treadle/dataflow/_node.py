@@ -7,15 +7,20 @@ is held by `TaskRecord`, the shell's subclass of `Node`, so that a task is one o
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from treadle.dataflow.states import States
+
+if TYPE_CHECKING:
+    from collections import deque
 
 
 class Phase(IntEnum):
     """What the shell has been asked to do for a task, finer than its state.
 
     A pending task waits, is prepared, looks up the memo table, waits for its twin, or is on its
-    way to an executor; a launched one runs, or its failure is judged, or its result recorded.
+    way to an executor; a launched one runs, or its failure is judged, or the futures that it
+    returned are about to be watched, or its outcome is recorded.
     An answer is accepted only in the phase that asked for it.
     """
 
@@ -26,9 +31,10 @@ class Phase(IntEnum):
     launching = 4
     running = 5
     judging = 6
-    recording = 7
+    watching = 7
     joining = 8
-    ended = 9
+    recording = 9
+    ended = 10
 
 
 class Node:
@@ -74,11 +80,12 @@ class Node:
     failed_on: int
     #: Tasks of this kernel that wait for this one: none, one, or a list. None once it has ended.
     dependents: Node | list[Node] | None
-    #: Memo key, known once prepared.
+    #: Memo key, known once prepared. A plug-in may write it too: the machine never reads it.
     hashsum: str | None
-    #: Equal calls that wait for this one, which runs for all. None unless some do.
-    twins: list[Node] | None
-    #: How it is to end, while its outcome is being recorded.
+    #: Equal calls that wait for this one, which runs for all, oldest first; also those that have
+    #: stopped waiting since. None unless some did.
+    twins: deque[Node] | None
+    #: How the attempt ended, while that is judged; how the task is to end, while it is recorded.
     verdict: int
     #: The states it has been in, one hexadecimal digit each; see `_transitions`.
     story: int

@@ -2,13 +2,18 @@
 
 Each failure costs 1, or what the user's retry handler says; the costs add up, and a task is tried
 again while their sum is within the budget. A cost of 0 is free, so a handler may allow endless
-retries; infinity or NaN forbid any more.
+retries, and a negative one gives back; infinity or NaN forbid any more, whatever the budget.
 """
 
 from __future__ import annotations
 
+_INFINITE = float("inf")
+
 
 def charge(spent: float, cost: float, budget: float) -> tuple[float, bool]:
     """Add the cost of a failure; tell whether another attempt is allowed."""
-    total = spent + cost
-    return total, total <= budget
+    try:
+        total = spent + float(cost)
+    except OverflowError:  # an integer that no float can hold
+        total = _INFINITE
+    return total, total <= budget and total != _INFINITE

@@ -113,8 +113,9 @@ def states_of(node: Node) -> list[States]:
 def tell(node: Node) -> str:
     """The task's story in words: its states, attempts and what it waits for."""
     path = " -> ".join(s.name for s in states_of(node)) or node.status.name
+    awaited = "inner tasks" if States.joining in (node.status, *states_of(node)) else "dependencies"
     return (
         f"story of task {node.id}: {path}; attempt {node.try_id + 1}, "
         f"{node.fail_count} failed attempts of cost {node.fail_cost:g}, "
-        f"{node.waiting_on} dependencies open, {node.failed_on} failed"
+        f"{node.waiting_on} {awaited} open, {node.failed_on} failed"
     )
