@@ -157,11 +157,15 @@ class WrappedFunc:
     """A function with something done before or after it; for memo keys it is what it wraps."""
 
     __memo_func__: Func
+    __memo_extra__: Any
 
     def __init__(self, func: Func) -> None:
         # First, because it copies the attributes of `func`, which may be one of these itself.
         functools.update_wrapper(self, func)
         self.__memo_func__ = getattr(func, "__memo_func__", func)
+        extra = getattr(func, "__memo_extra__", None)
+        if extra is not None:
+            self.__memo_extra__ = extra
         self._func = func
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

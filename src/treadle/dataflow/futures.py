@@ -239,8 +239,9 @@ class PutFuture(AppFuture[T]):
         AppFuture.__init__(self)
         self._result = value
         self._state = FINISHED
-        #: The memo digest of the value, computed when it is first needed.
-        self.digest: bytes | None = None
+        #: The memo token of the value, made when first needed, and whether files in it count by
+        #: content.
+        self.digest: tuple[bool, bytes] | None = None
 
     @property
     def task_record(self) -> TaskRecord:
@@ -266,7 +267,7 @@ class PutFuture(AppFuture[T]):
 def put(value: T) -> AppFuture[T]:
     """Name a value once, to pass it to many calls: a future that is done.
 
-    Its memo digest is computed once, however many cached apps get it, and an executor in other
-    processes sends it once. The value must not be changed afterwards.
+    Its memo digest is computed once, however many cached calls get it (unless it holds functions
+    or classes of the project, whose code may change). The value must not be changed afterwards.
     """
     return PutFuture(value)

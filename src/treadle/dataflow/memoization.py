@@ -18,6 +18,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from treadle.dataflow.futures import PutFuture
 from treadle.dataflow.memo import options
 from treadle.dataflow.memo._checkpoints import (
     CHECKPOINT_NAME,
@@ -127,6 +128,11 @@ class MemoStatistics:
     load_errors: int
     #: Why the checkpoint is not written any more; empty while all is well.
     degraded: str
+
+
+def _puts_in(depends: Sequence[Future[Any]]) -> dict[int, PutFuture[Any]] | None:
+    """The values among the arguments that were named by `put`, by id."""
+    return {id(f.result()): f for f in depends if isinstance(f, PutFuture)} or None
 
 
 class BasicMemoizer(Memoizer, RepresentationMixin):
@@ -240,6 +246,7 @@ class BasicMemoizer(Memoizer, RepresentationMixin):
             task_record.args,
             task_record.kwargs,
             task_record.ignore_for_cache or (),
+            _puts_in(task_record.depends) if task_record.depends else None,
         )
         self._recent.made(key)
         return key.digest

@@ -27,6 +27,7 @@ class Record:
         self.kwargs = kwargs
         self.memoize = memoize
         self.ignore_for_cache = ignore
+        self.depends: tuple[Any, ...] = ()
         self.hashsum: str | None = None
         self.checkpoint = False
 

@@ -95,8 +95,8 @@ def _expand_enum(obj: Any, _: Context) -> Node:
 
 def _expand_file(obj: File, context: Context) -> bytes:
     if context.content and not context.output_ref:
-        path = obj.local_path or (obj.path if obj.scheme == "file" else None)
-        content = path and _containers.digest_of_file(path)
+        # A staged copy may not be there yet when the key is made, or be an old one.
+        content = _containers.digest_of_file(obj.path) if obj.scheme == "file" else None
         if content:
             return b"W" + content
     return text(b"w", obj.url)

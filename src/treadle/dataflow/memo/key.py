@@ -24,7 +24,10 @@ from treadle.dataflow.memo._walk import LeafError
 from treadle.errors import MemoKeyError
 
 if TYPE_CHECKING:
+    from treadle.dataflow.futures import PutFuture
     from treadle.dataflow.memo._catalogue import Catalogue
+
+    Puts = Mapping[int, PutFuture[Any]]
 
 #: How a task is run, not what it computes; left out unless the function itself looks at them.
 _SCHEDULING = frozenset({"parsl_resource_specification", "walltime", "label"})
@@ -101,8 +104,16 @@ class KeyMaker:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         ignore: Collection[str] = (),
+        puts: Puts | None = None,
     ) -> MemoKey:
         """The key of `func(*args, **kwargs)`.
+
+        Args:
+            func: the function, or what stands for it.
+            args: its positional arguments.
+            kwargs: its keyword arguments.
+            ignore: names of arguments that do not count.
+            puts: values that were named once, by id: their tokens are made once.
 
         Raises:
             MemoKeyError: an argument has no digest.
@@ -117,12 +128,27 @@ class KeyMaker:
         for part in plan.varying:
             draft.add_reached(part.label, part.name, part.value)
         for label, name, value in self._arguments(plan, args, kwargs, ignore):
-            draft.add_argument(label, name, value)
+            put = None if puts is None else puts.get(id(value))
+            token = None if put is None else self._token_of_put(put)
+            draft.add_argument(label, name, value, token)
         draft.add_discovered()
         hasher.update(b"".join(draft.pieces))
         return MemoKey(
             hasher.hexdigest(), plan.name, own=draft.own, fixed=plan.fixed, fixed_id=plan.fixed_id
         )
+
+    def _token_of_put(self, put: PutFuture[Any]) -> bytes | None:
+        """The token of a value that was put; None if code that it holds must be described too."""
+        if put.digest is None or put.digest[0] is not self._content:
+            scope = Scope(self._catalogue, content=self._content)
+            try:
+                token = scope.token(put.result())
+            except LeafError:
+                return None  # it is met again as an argument, whose name the error needs
+            if scope.next_waiting() is not None:
+                return None
+            put.digest = (self._content, token)
+        return put.digest[1]
 
     def _of_other(
         self,
@@ -213,11 +239,11 @@ class _Draft:
         self.own: list[tuple[str, bytes]] = []
         self.pieces: list[bytes] = []
 
-    def add_argument(self, label: str, name: str, value: Any) -> None:
+    def add_argument(self, label: str, name: str, value: Any, token: bytes | None = None) -> None:
         scalar = self._catalogue.scalars.get(type(value))
         if scalar is not None:
             token = scalar(value)
-        else:
+        elif token is None:
             try:
                 scope = self._values()
                 written = name == "arg outputs" or name == "default outputs"
