@@ -16,10 +16,10 @@ class Gate:
         self._closed = False
         self._room = threading.Condition()
 
-    def enter(self) -> None:
+    def enter(self, *, wait: bool = True) -> None:
         """Count one more task; on a user's thread, wait until there is room."""
         with self._room:
-            if not is_ours():
+            if wait and not is_ours():
                 self._room.wait_for(lambda: self._open < self._limit or self._closed)
             self._open += 1
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from treadle.dataflow import _events as ev
-from treadle.dataflow._shell import Shell, succeeded
+from treadle.dataflow._node import Phase
 from treadle.dataflow._transitions import illegal
 from treadle.dataflow.states import FINAL_STATES, States
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from treadle.config import Config
+    from treadle.dataflow._shell import Shell
     from treadle.dataflow.futures import AppFuture
     from treadle.dataflow.memoization import Memoizer
     from treadle.dataflow.taskrecord import TaskRecord
@@ -52,6 +53,8 @@ class Hooks:
         """
         if not future.done():
             raise illegal(task_record, "handle_exec_update with a future that is not done")
+        if task_record.phase not in (Phase.launching, Phase.running):
+            raise illegal(task_record, "handle_exec_update")
         if future is not task_record.exec_fu:
             task_record.exec_fu = future
         outcome = self._shell.outcome(task_record, task_record.try_id, future, must=True)
@@ -69,8 +72,10 @@ class Hooks:
             return
         if not inner_app_future.done():
             raise illegal(task_record, "handle_join_update with a future that is not done")
-        ok = succeeded(inner_app_future)
-        self._shell.inbox.call(ev.InnerEnded(task_record, ok, must=True))
+        if task_record.phase is not Phase.joining:
+            raise illegal(task_record, "handle_join_update")
+        # The kernel watches the inner tasks itself: counted twice, one would stand for another.
+        self._shell.inbox.flush()
 
     def handle_app_update(self, task_record: TaskRecord, future: AppFuture[Any]) -> None:
         """Do what follows the end of a task: write its result to the checkpoint.

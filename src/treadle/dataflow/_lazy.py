@@ -12,6 +12,7 @@ that exists, so that the standard library's `wait` and `as_completed` work uncha
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures._base import (
@@ -21,9 +22,12 @@ from concurrent.futures._base import (
     PENDING,
     RUNNING,
 )
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from treadle.log import logger
+
+if TYPE_CHECKING:
+    from logging import Logger
 
 T = TypeVar("T")
 
@@ -34,6 +38,9 @@ lock = threading.RLock()
 
 OPEN = (PENDING, RUNNING)
 
+#: How deep callbacks of one future may be called within each other before they queue up.
+_MAX_NESTED = 50
+
 
 def renew_lock() -> None:
     """In a forked child the lock may be held by a thread that is not there."""
@@ -41,11 +48,39 @@ def renew_lock() -> None:
     lock = threading.RLock()
 
 
+def is_main_thread() -> bool:
+    """Whether Ctrl-C may strike here."""
+    return threading.current_thread() is threading.main_thread()
+
+
+def log_exception(log: Logger, text: str, *args: object) -> None:
+    """Log the exception that is being handled; to show it is user code, which may raise too."""
+    try:
+        log.exception(text, *args)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and is_main_thread():
+            raise
+        log.error("%s, and what it raised cannot be shown", text % args)
+
+
 class EngineThread:
     """Where the engine thread is, and how it gets rid of user code; set by `runtime`."""
 
     ident: int | None = None
     offload: Callable[[Callable[[], None]], None] | None = None
+
+
+class Callbacks:
+    """What is to be called when a future is done, and how far that has got."""
+
+    __slots__ = ("depth", "items", "runner")
+
+    def __init__(self) -> None:
+        self.items: deque[Callable[[Any], object]] | list[Callable[[Any], object]] = []
+        #: The thread that calls them now; None: nobody does yet.
+        self.runner: int | None = None
+        #: How many of them are under way in that thread, one inside the other.
+        self.depth = 0
 
 
 class Sync:
@@ -67,7 +102,7 @@ class LazyFuture(Future[T]):
     _result: T | None
     _exception: BaseException | None
     _sync: Sync | None
-    _callbacks: list[Callable[[Any], object]] | None
+    _callbacks: Callbacks | None
     _listeners: list[Callable[[Any], None]] | None
 
     def __init__(self) -> None:
@@ -90,15 +125,17 @@ class LazyFuture(Future[T]):
 
     @property
     def _done_callbacks(self) -> list[Callable[[Any], object]]:
-        return self._callbacks or []
+        callbacks = self._callbacks
+        return [] if callbacks is None else list(callbacks.items)
 
     def _synced(self) -> Sync:
         sync = self._sync
         if sync is None:
+            fresh = Sync()  # made outside the lock: making it may run garbage collection
             with lock:
                 sync = self._sync
                 if sync is None:
-                    sync = self._sync = Sync()
+                    sync = self._sync = fresh
         return sync
 
     # --- asking ---------------------------------------------------------------------------------
@@ -154,15 +191,24 @@ class LazyFuture(Future[T]):
         An exception that it raises is logged and harms nobody.
         """
         with lock:
-            if self._state in OPEN or self._callbacks is not None:
-                if self._callbacks is None:
-                    self._callbacks = []
-                self._callbacks.append(fn)
-                return
-        try:
-            fn(self)
-        except Exception:  # noqa: BLE001 - a callback's exception harms nobody, as in the library
-            _log.exception("exception calling callback for %r", self)
+            callbacks = self._callbacks
+            if callbacks is None and self._state in OPEN:
+                callbacks = self._callbacks = Callbacks()
+            if callbacks is not None:
+                callbacks.items.append(fn)
+                if not self._is_nested(callbacks):
+                    return
+        if callbacks is None:
+            self._call(fn)
+        else:
+            self._run_callbacks()
+
+    def _is_nested(self, callbacks: Callbacks) -> bool:
+        """Whether a callback of this very future adds another, and may wait for it.
+
+        Then that is called within, as in the standard library, but not to any depth.
+        """
+        return callbacks.runner == threading.get_ident() and callbacks.depth < _MAX_NESTED
 
     def add_listener(self, fn: Callable[[Any], None]) -> None:
         """Like `add_done_callback`, for Treadle's own short functions that run no user code.
@@ -191,15 +237,24 @@ class LazyFuture(Future[T]):
             if self._state == PENDING:
                 self._state = RUNNING
                 return True
+        # Whoever waits looks at the state under the condition: they must see it change once.
+        condition = self._condition
+        with condition, lock:
             if self._state == CANCELLED:
                 self._state = CANCELLED_AND_NOTIFIED
+                self._tell_waiters(self._waiters)
             elif self._state != CANCELLED_AND_NOTIFIED:
-                raise InvalidStateError(f"{self._state}: {self!r}")
-            sync = self._sync
-        if sync is not None:
-            with sync.condition:
-                for waiter in sync.waiters:
-                    waiter.add_cancelled(self)
+                raise RuntimeError(f"a future cannot begin to run twice: {self!r}")
+        return False
+
+    def _begin_run(self) -> bool:
+        """As above for an executor of ours; False too if it was failed before it could begin."""
+        with lock:
+            if self._state == PENDING:
+                self._state = RUNNING
+                return True
+        if self._state == CANCELLED:
+            self.set_running_or_notify_cancel()
         return False
 
     def set_result(self, result: T) -> None:
@@ -236,7 +291,7 @@ class LazyFuture(Future[T]):
                 self._exception = exception
                 self._state = state
                 sync.condition.notify_all()
-                self._tell_waiters(sync)
+                self._tell_waiters(sync.waiters)
         if self._listeners is not None:
             listeners, self._listeners = self._listeners, None
             for listener in listeners:
@@ -248,8 +303,8 @@ class LazyFuture(Future[T]):
                 self._run_callbacks()
         return True
 
-    def _tell_waiters(self, sync: Sync) -> None:
-        for waiter in sync.waiters:
+    def _tell_waiters(self, waiters: list[Any]) -> None:
+        for waiter in waiters:
             if self._state == CANCELLED_AND_NOTIFIED:
                 waiter.add_cancelled(self)
             elif self._exception is not None:
@@ -262,18 +317,43 @@ class LazyFuture(Future[T]):
         callbacks = self._callbacks
         if callbacks is None:
             return
-        index = 0
-        while True:
-            with lock:
-                if index == len(callbacks):
-                    self._callbacks = None
-                    return
-                fn = callbacks[index]
-            index += 1
+        callbacks.runner = threading.get_ident()
+        callbacks.depth += 1
+        interrupt: KeyboardInterrupt | None = None
+        while (fn := self._next_callback(callbacks)) is not None:
             try:
-                fn(self)
-            except BaseException:  # noqa: BLE001 - it is the callback's own, and ends here
-                _log.exception("exception calling callback for %r", self)
+                self._call(fn)
+            except KeyboardInterrupt as error:  # for the program, once all have been called
+                interrupt = error
+        callbacks.depth -= 1
+        if interrupt is not None:
+            raise interrupt
+
+    def _next_callback(self, callbacks: Callbacks) -> Callable[[Any], object] | None:
+        with lock:
+            items = callbacks.items
+            if items:
+                if type(items) is list:
+                    if len(items) == 1:
+                        return items.pop()
+                    items = callbacks.items = deque(items)
+                return cast("deque[Callable[[Any], object]]", items).popleft()
+            if callbacks.depth == 1:
+                self._callbacks = None
+            return None
+
+    def _call(self, fn: Callable[[Any], object]) -> None:
+        try:
+            fn(self)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and is_main_thread():
+                raise  # Ctrl-C is not the callback's: it is for the program
+            log_exception(_log, "a callback of %s raised", type(self).__name__)
+
+    def _reset(self) -> None:
+        """In a forked child: locks may be held, and callbacks are the parent's to call."""
+        self._sync = None
+        self._callbacks = None
 
     def __repr__(self) -> str:
         name, state = type(self).__name__, self._state.lower()

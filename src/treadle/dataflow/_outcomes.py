@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from concurrent.futures import Future
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,8 @@ class Outcomes:
         #: Tasks that have ended and whose records are still to be dropped.
         self.ended: list[TaskRecord] = []
         self.closed = False
+        #: The task that was settled last.
+        self._now: TaskRecord | None = None
         self._tasks = tasks
         self._collect = collect
         self._leave = leave
@@ -56,22 +59,26 @@ class Outcomes:
         record: TaskRecord = command.node  # type: ignore[assignment]
         verdict = command.verdict
         state, result, error = FINISHED, None, None
-        if verdict is ev.Verdict.result or verdict is ev.Verdict.from_memo:
-            result = self.result_of(record)
-        elif verdict is ev.Verdict.twin:
-            record.from_memo = True
-            leader: Any = command.leader
-            result = leader._future._result
-        elif verdict is ev.Verdict.cancelled:
-            state = CANCELLED_AND_NOTIFIED
-        else:
-            error = self._error_of(record, verdict)
+        try:
+            if verdict is ev.Verdict.result or verdict is ev.Verdict.from_memo:
+                result = self.result_of(record)
+            elif verdict is ev.Verdict.twin:
+                record.from_memo = True
+                leader: Any = command.leader
+                result = leader._future._result
+            elif verdict is ev.Verdict.cancelled:
+                state = CANCELLED_AND_NOTIFIED
+            else:
+                error = self._error_of(record, verdict)
+        except BaseException as failure:  # noqa: BLE001 - a future of somebody else's class
+            error = failure
         self._finish(record, state, result, error)
 
     def _finish(
         self, record: TaskRecord, state: str, result: Any, error: BaseException | None
     ) -> None:
         record.t_returned = time.time()
+        self._now = record
         if self._collect:
             self._tasks.pop(record.id, None)
         record._future._finish(state, result, error)
@@ -83,17 +90,24 @@ class Outcomes:
         """The result of a task whose code has run."""
         if record.join and not record.from_memo:
             joins = record.joins
-            return [f.result() for f in joins] if isinstance(joins, list) else joins.result()
+            # They are done: no time to wait, so that a mistake cannot stop the engine.
+            return [f.result(0) for f in joins] if isinstance(joins, list) else joins.result(0)
         return record.exec_fu.result()
 
     def _error_of(self, record: TaskRecord, verdict: ev.Verdict) -> BaseException:
         if verdict is ev.Verdict.dependency:
             if isinstance(record.error, DependencyError):
                 return record.error
-            return DependencyError(failures(record.depends), record.id)
+            failed = failures(record.depends)
+            if not failed and record.error is not None:
+                failed = [(record.error, "a future that could not be watched")]
+            return DependencyError(failed, record.id)
         if verdict is ev.Verdict.inner:
             joins = record.joins
-            return JoinError(failures(joins if isinstance(joins, list) else [joins]), record.id)
+            failed = failures(joins if isinstance(joins, list) else [joins])
+            if not failed and record.error is not None:
+                return record.error  # one of them could not even be watched
+            return JoinError(failed, record.id)
         if verdict is ev.Verdict.abandoned:
             if self.closed:
                 return NoDataFlowKernelError(
@@ -106,6 +120,7 @@ class Outcomes:
     def drop(self) -> None:
         """Let go of what only open tasks need."""
         ended, self.ended = self.ended, []
+        self._now = None
         for record in ended:
             attempt = record.exec_fu
             if attempt is not None and not attempt.done():
@@ -115,15 +130,37 @@ class Outcomes:
 
     def fail_all(self, nodes: Iterable[Node], cause: BaseException) -> BaseException:
         """Fail all open tasks because the kernel cannot go on; returns what they fail with."""
-        if isinstance(cause, (KernelForked, EngineCrashed)):
+        if isinstance(cause, EngineCrashed):
             error: BaseException = cause
         else:
             error = EngineCrashed(f"the kernel's engine has ended: {show(cause)}")
             error.__cause__ = cause
-        records: set[Any] = {*nodes, *self._tasks.values()}
-        for record in records:
-            record._future._finish(FINISHED, None, error)
+        for record in self._all(nodes):
+            if record._future._finish(FINISHED, None, error) and self._leave and record.gated:
+                self._leave()
         return error
+
+    def refuse(self, node: Node, reason: BaseException | None) -> None:
+        """Fail a task that came too late for the machine."""
+        record: Any = node
+        if reason is None:
+            reason = NoDataFlowKernelError(
+                f"task {record.id} ({record.func_name}) came when its kernel had been cleaned up"
+            )
+        self._tasks.pop(record.id, None)
+        record._future._finish(FINISHED, None, reason)
+
+    def forget_parent(self, nodes: Iterable[Node], error: KernelForked) -> None:
+        """In a forked child: fail all that is open; what is to be called then is the parent's."""
+        for record in self._all(nodes):
+            record._future._reset()
+            record._future._finish(FINISHED, None, error)
+
+    def _all(self, nodes: Iterable[Node]) -> set[Any]:
+        records: set[Any] = {*nodes, *list(self._tasks.values())}
+        if self._now is not None:
+            records.add(self._now)  # it may have left the books and not be done yet
+        return {r for r in records if not isinstance(r._future, weakref.ref)}
 
 
 def _where(record: TaskRecord) -> str:
@@ -149,7 +186,8 @@ def failures(futures: Iterable[Future[Any]]) -> list[tuple[BaseException, str]]:
 
 def classify(error: BaseException) -> ev.Ended:
     """How an attempt that raised has ended."""
-    return ev.Ended.dependency if isinstance(error, DependencyError) else ev.Ended.failed
+    is_dependency = issubclass(type(error), DependencyError)
+    return ev.Ended.dependency if is_dependency else ev.Ended.failed
 
 
 def joinable(record: TaskRecord, returned: Any) -> TypeError | None:

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from treadle.dataflow._lazy import LazyFuture
 from treadle.errors import InvalidResourceSpecification
+from treadle.runtime.threads import Marked
 from treadle.serialize import PackedCall, dumps_call
 
 if TYPE_CHECKING:
@@ -20,16 +22,30 @@ if TYPE_CHECKING:
 
 
 class Route:
-    """How tasks reach one executor."""
+    """How tasks reach one executor.
 
-    __slots__ = ("_submit", "_takes_specification", "executor", "pickles", "quick", "track")
+    Args:
+        executor: anything with the methods of `ParslExecutor`.
+        gated: app calls may have to wait for room, which those inside tasks must not.
+    """
 
-    def __init__(self, executor: Any) -> None:
+    __slots__ = (
+        "_marks",
+        "_submit",
+        "_takes_specification",
+        "executor",
+        "pickles",
+        "quick",
+        "track",
+    )
+
+    def __init__(self, executor: Any, *, gated: bool = False) -> None:
         self.executor = executor
         self._submit: Callable[..., Future[Any]] = executor.submit
-        self._takes_specification = takes_specification(executor.submit)
+        self._takes_specification = takes(executor.submit, "resource_specification")
         self.pickles = bool(getattr(executor, "pickles_tasks", False))
         self.quick = bool(getattr(executor, "submits_quickly", False))
+        self._marks = gated and not self.quick and not self.pickles
         #: The executor's own `tasks`, where it leaves the filling to us.
         self.track: dict[object, Future[Any]] | None = None
         if not self.quick and callable(known := getattr(executor, "_known", None)):
@@ -42,12 +58,14 @@ class Route:
             BaseException: the attempt cannot be made; this is its outcome.
         """
         if getattr(self.executor, "bad_state_is_set", False):
-            raise self.executor.executor_exception
+            return _failed(self.executor.executor_exception)
         func, args, kwargs = record.func, record.args, record.kwargs
         if self.pickles:
             if record.stage is None:
                 record.stage = PackedCall(dumps_call(func, args, kwargs))
             func, args, kwargs = record.stage, (), {}
+        elif self._marks:
+            func = Marked(func)
         specification = record.resource_specification
         if self._takes_specification:
             future = self._submit(func, specification, *args, **kwargs)
@@ -67,14 +85,32 @@ class Route:
             future.add_done_callback(self._forget)
         return future
 
+    def shutdown(self, *, block: bool) -> None:
+        """End the executor; without `block`, do not wait for what runs, where it has a choice."""
+        executor = self.executor
+        if not block:
+            if callable(cancel := getattr(executor, "cancel_queued", None)):
+                cancel()
+            if takes(executor.shutdown, "block"):
+                executor.shutdown(block=False)
+                return
+        executor.shutdown()
+
     def _forget(self, future: Future[Any]) -> None:
         if self.track is not None:
             self.track.pop(id(future), None)
 
 
-def takes_specification(submit: Callable[..., Any]) -> bool:
-    """Whether an executor's `submit` has a parameter named `resource_specification`."""
+def takes(function: Callable[..., Any], parameter: str) -> bool:
+    """Whether a method of an executor has a parameter of this name."""
     try:
-        return "resource_specification" in inspect.signature(submit).parameters
+        return parameter in inspect.signature(function).parameters
     except (TypeError, ValueError):
         return False
+
+
+def _failed(error: BaseException | None) -> Future[Any]:
+    # Not raised: raising one exception for many tasks makes its trace longer each time.
+    future: LazyFuture[Any] = LazyFuture()
+    future.set_exception(error or RuntimeError("the executor is in a bad state and says not why"))
+    return future

@@ -8,21 +8,24 @@ through the inbox with the attempt it is for.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures._base import FINISHED
 from functools import partial
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from treadle.dataflow import _events as ev
 from treadle.dataflow._binding import bind, bind_easy
-from treadle.dataflow._lazy import LazyFuture
+from treadle.dataflow._lazy import LazyFuture, log_exception
 from treadle.dataflow._node import Node, Phase
 from treadle.dataflow._outcomes import Outcomes, classify, joinable, show
+from treadle.dataflow.futures import AppFuture
+from treadle.errors import KernelForked
 from treadle.log import logger
-from treadle.serialize import Outcome, unwrap_outcome
+from treadle.serialize import unwrap_outcome
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from treadle.dataflow._machine import Machine
     from treadle.dataflow._routes import Route
     from treadle.dataflow.dependency_resolvers import DependencyResolver
@@ -50,9 +53,15 @@ class Shell:
         validate: Callable[[], None] | None = None,
     ) -> None:
         self.routes: dict[str, Route] = {}
-        self.inbox = engine.admit(self.take, self.crashed)
+        self.inbox = engine.admit(self.take, self.crashed, self.refuse)
         #: Why nothing works any more; None while it does.
         self.dead: BaseException | None = None
+        #: How many events are being handled, one inside the other.
+        self._depth = 0
+        #: While somebody waits for outcomes on their way: done when they are there.
+        self._settled: LazyFuture[None] | None = None
+        #: Whose outcomes that may be.
+        self._owed: list[Node] | None = None
         self._machine = machine
         self._engine = engine
         self._memoizer = memoizer
@@ -73,16 +82,59 @@ class Shell:
     def take(self, event: ev.Event) -> None:
         """On the engine thread: give an event to the machine and carry out what it orders."""
         perform = self._perform
-        for command in self._machine.handle(event):
-            perform[type(command)](command)
-        if self._outcomes.ended:
-            self._outcomes.drop()
+        self._depth += 1
+        try:
+            for command in self._machine.handle(event):
+                perform[type(command)](command)
+        finally:
+            self._depth -= 1
+        # What has ended is dropped last: a twin, settled after its leader, reads its result.
+        if not self._depth:
+            if self._outcomes.ended:
+                self._outcomes.drop()
+            if self._owed is not None:
+                self._look_at_owed()
         if self._validate is not None:
             self._validate()
 
     def crashed(self, error: BaseException) -> None:
         """The engine, or our use of it, has failed: fail everything, with the cause."""
-        self.dead = self._outcomes.fail_all(self._machine.open.values(), error)
+        if isinstance(error, KernelForked):
+            self.dead = error
+            self._outcomes.forget_parent(self._machine.open.values(), error)
+        else:
+            self.dead = self._outcomes.fail_all(self._machine.open.values(), error)
+        if self._settled is not None:
+            self._settled._finish(FINISHED, None, None)
+
+    def refuse(self, event: ev.Event) -> None:
+        """An event came too late to be handled: a new task fails, all others have ended."""
+        if isinstance(event, ev.Submitted):
+            self._outcomes.refuse(event.node, self.dead)
+
+    def wait_until_settled(self) -> None:
+        """Wait until the outcome of every attempt that has ended is in its task's future.
+
+        Retry handlers and memoizers may still be busy with it when the executors have ended.
+        """
+        settled: LazyFuture[None] = LazyFuture()
+        self._settled = settled
+        self._engine.call_soon(self._begin_to_settle)
+        if self.dead is None:
+            settled.result()
+
+    def _begin_to_settle(self) -> None:
+        self._owed = list(self._machine.open.values())
+        self._look_at_owed()
+
+    def _look_at_owed(self) -> None:
+        """Strike off what is settled, from the newest (inner tasks come before their joins)."""
+        nodes = self._owed
+        while nodes and not _is_owed(nodes[-1]):
+            nodes.pop()
+        if not nodes and self._settled is not None:
+            self._owed = None
+            self._settled._finish(FINISHED, None, None)
 
     def _on_pool(self, job: Callable[..., None], *args: Any) -> None:
         self._engine.pool.submit(partial(job, *args))
@@ -130,7 +182,7 @@ class Shell:
             elif record.error is not None:
                 self._memoizer.update_memo_exception(record, record.error)
         except BaseException:  # noqa: BLE001 - the result stands even if it is not remembered
-            _log.exception("task %d: its outcome could not be remembered", record.id)
+            log_exception(_log, "task %d: its outcome could not be remembered", record.id)
         self.inbox.post(ev.Recorded(record))
 
     # --- attempts -----------------------------------------------------------------------------
@@ -144,7 +196,7 @@ class Shell:
             self._on_pool(self._hand_over, record, command.attempt, route)
 
     def _hand_over(self, record: TaskRecord, attempt: int, route: Route) -> None:
-        if record.phase is not Phase.launching:
+        if record.phase is not Phase.launching or record.try_id != attempt:
             return  # cancelled meanwhile
         record.t_launched = time.time()
         try:
@@ -154,37 +206,59 @@ class Shell:
                 else:
                     bind(record, self._resolver)
             future = route.submit(record)
+            record.exec_fu = future
+            if self._engine.is_current():
+                self.take(ev.Launched(record, attempt))
+            else:
+                self.inbox.post(ev.Launched(record, attempt))
+            if not isinstance(future, LazyFuture) and type(future) is not Future:
+                ended = self._read  # its methods may be anything
+            else:
+                ended = self._unpack if route.pickles else self._attempt_done
+            future.add_done_callback(partial(ended, record, attempt))
         except BaseException as error:  # noqa: BLE001 - it is the attempt's outcome
             self._failed(record, attempt, error)
             return
-        record.exec_fu = future
-        if self._engine.is_current():
-            self.take(ev.Launched(record, attempt))
-        else:
-            self.inbox.post(ev.Launched(record, attempt))
-        ended = self._unpack if route.pickles else self._attempt_done
-        future.add_done_callback(partial(ended, record, attempt))
+        self._stop_if_late(record, future)
+
+    def _stop_if_late(self, record: TaskRecord, future: Future[Any]) -> None:
+        """The task may have ended while its attempt was on its way to the executor."""
+        if record.phase is Phase.ended:
+            record.exec_fu = None
+            if not future.done():
+                self._engine.pool.submit(future.cancel)
 
     def _unpack(self, record: TaskRecord, attempt: int, future: Future[Any]) -> None:
         """Bytes from another process: loading them is user code, so it is done on the pool."""
-        self._on_pool(self._unpack_now, record, attempt, future)
+        self._on_pool(self._read, record, attempt, future)
 
-    def _unpack_now(self, record: TaskRecord, attempt: int, future: Future[Any]) -> None:
+    def _read(self, record: TaskRecord, attempt: int, future: Future[Any]) -> None:
+        """Read a future that only user code can read; the outcome goes into one of ours."""
         if future is not record.exec_fu:
             return
-        if not future.cancelled() and isinstance(future._result, Outcome):
-            loaded: LazyFuture[Any] = LazyFuture()
-            try:
-                loaded.set_result(unwrap_outcome(future.result()))
-            except BaseException as error:  # noqa: BLE001 - it is the attempt's outcome
-                loaded.set_exception(error)
-            record.exec_fu = future = loaded
-        self._attempt_done(record, attempt, future)
+        if future.cancelled():
+            self._attempt_done(record, attempt, future)
+            return
+        loaded: LazyFuture[Any] = LazyFuture()
+        try:
+            loaded.set_result(unwrap_outcome(future.result()))
+        except BaseException as error:  # noqa: BLE001 - it is the attempt's outcome
+            loaded.set_exception(error)
+        record.exec_fu = loaded
+        self._attempt_done(record, attempt, loaded)
+        self._stop_if_late(record, loaded)
 
     def _attempt_done(self, record: TaskRecord, attempt: int, future: Future[Any]) -> None:
         """In the thread that ran the attempt: report its outcome."""
         if future is not record.exec_fu:
             return  # an old attempt's, or one that was cancelled
+        if (record.join or future._exception is not None) and self._engine.is_current():
+            # It was done before it was looked at; to tell what it is takes user code.
+            self._on_pool(self._report, record, attempt, future)
+            return
+        self.inbox.post(self.outcome(record, attempt, future))
+
+    def _report(self, record: TaskRecord, attempt: int, future: Future[Any]) -> None:
         self.inbox.post(self.outcome(record, attempt, future))
 
     def outcome(
@@ -192,6 +266,7 @@ class Shell:
     ) -> ev.AttemptEnded:
         """Read the outcome of an attempt from its future; keep its error in the record."""
         record.t_try_returned = time.time()
+        record.t_running = getattr(future, "started", None)
         if future.cancelled():
             return ev.AttemptEnded(record, attempt, ev.Ended.cancelled, must)
         error = future.exception()
@@ -219,16 +294,18 @@ class Shell:
         if handler is None or error is None:
             return
         try:
-            cost = handler(error, record)
-            if isinstance(cost, bool) or not isinstance(cost, (int, float)):
+            cost: Any = handler(error, record)
+            if isinstance(cost, bool) or not isinstance(cost, Real):
                 raise TypeError(
                     f"the retry handler must return the cost of the failure, a number, not {cost!r}"
                 )
+            cost = float(cost)
         except BaseException as failure:  # noqa: BLE001 - user code; it is the task's outcome
-            _log.exception("task %d: the retry handler raised", record.id)
-            failure.__context__ = error
-            self._keep(record, failure)
+            if failure is not error:
+                _chain(failure, error)
+                self._keep(record, failure)
             self.inbox.post(ev.Judged(record, attempt, 0, hopeless=True))
+            log_exception(_log, "task %d: the retry handler raised", record.id)
         else:
             self.inbox.post(ev.Judged(record, attempt, cost))
 
@@ -239,8 +316,19 @@ class Shell:
         joins = record.joins
         inner = joins if isinstance(joins, list) else [joins]
         self.take(ev.Joined(record, len(inner)))
+        if all(type(future) is AppFuture for future in inner):
+            self._follow_inner(record, inner)
+        else:
+            # Others may have to become tasks first, or are not ours to call on this thread.
+            self._on_pool(self._follow_inner, record, inner)
+
+    def _follow_inner(self, record: TaskRecord, inner: Sequence[Future[Any]]) -> None:
         for future in inner:
-            follow(future, partial(self._inner_done, record))
+            try:
+                follow(future, partial(self._inner_done, record))
+            except BaseException as error:  # noqa: BLE001 - a future of somebody else's class
+                self._keep(record, error)
+                self.inbox.post(ev.InnerEnded(record, ok=False))
 
     def _inner_done(self, record: Node, future: Future[Any]) -> None:
         self.inbox.post(ev.InnerEnded(record, succeeded(future)))
@@ -248,6 +336,24 @@ class Shell:
     def dependency_done(self, record: Node, future: Future[Any]) -> None:
         """A future that is no task of this kernel has ended."""
         self.inbox.post(ev.DependencyEnded(record, succeeded(future)))
+
+
+def _is_owed(node: Any) -> bool:
+    """Whether a task's code has run and its outcome is still on its way."""
+    if node.phase in (Phase.judging, Phase.watching, Phase.recording):
+        return True
+    if node.phase is Phase.joining:
+        joins = node.joins
+        return all(f.done() for f in (joins if isinstance(joins, list) else [joins]))
+    running = node.phase in (Phase.launching, Phase.running)
+    return running and node.exec_fu is not None and node.exec_fu.done()
+
+
+def _chain(failure: BaseException, error: BaseException) -> None:
+    try:
+        failure.__context__ = error
+    except BaseException:  # noqa: BLE001 - a class of the user's may forbid it
+        return
 
 
 def follow(future: Future[Any], listener: Callable[[Future[Any]], None]) -> None:

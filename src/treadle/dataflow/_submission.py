@@ -82,6 +82,8 @@ class Submitter:
         ignore: Sequence[str] | None,
         kwargs: Mapping[str, Any],
         join: bool,
+        *,
+        waits_for_room: bool = True,
     ) -> None:
         """Start a task whose outcome goes into the future."""
         record = TaskRecord(next(self._numbers), memoize=cache and self._memoize, join=join)
@@ -102,7 +104,7 @@ class Submitter:
             record.ignore_for_cache = tuple(ignore or ())
         future._record = record
         if self._gate is not None:
-            self._gate.enter()
+            self._gate.enter(wait=waits_for_room)
         try:
             record.executor = label = self._choose(executors)
             waits = self._read_call(record, label)
@@ -117,8 +119,13 @@ class Submitter:
             if record.kwargs.get("outputs"):
                 # Who asks for the files is to hear of the error too.
                 future._files = (None, None, unstaged_outputs(record.kwargs, future, record.id))
-        self._kernel.tasks[record.id] = record
-        self._post(record, waits)
+        try:
+            self._kernel.tasks[record.id] = record
+            self._post(record, waits)
+        except BaseException:
+            # Ctrl-C: nobody will hold the future, and nobody may wait for it for ever.
+            self._kernel.tasks.pop(record.id, None)
+            raise
 
     def _choose(self, executors: str | Sequence[str]) -> str:
         if executors == "all":
@@ -202,7 +209,11 @@ class Submitter:
                 failed += 1
         inbox.post(ev.Submitted(record, nodes, len(others), failed))
         for future in others:
-            follow(future, partial(self._shell.dependency_done, record))
+            try:
+                follow(future, partial(self._shell.dependency_done, record))
+            except Exception as error:  # noqa: BLE001 - a future of somebody else's class
+                record.error = error
+                inbox.post(ev.DependencyEnded(record, ok=False))
 
 
 def _is_auto(value: object) -> bool:

@@ -27,12 +27,17 @@ from treadle.dataflow.dependency_resolvers import SHALLOW_DEPENDENCY_RESOLVER
 from treadle.dataflow.futures import AppFuture, LiftedFuture
 from treadle.dataflow.memoization import BasicMemoizer, Memoizer
 from treadle.dataflow.states import FINAL_STATES, States
-from treadle.errors import ConfigurationError, InternalError, NoDataFlowKernelError
+from treadle.errors import (
+    ConfigurationError,
+    EngineCrashed,
+    InternalError,
+    KernelForked,
+    NoDataFlowKernelError,
+)
 from treadle.executors.threads import ThreadPoolExecutor
 from treadle.log import logger
 from treadle.log_config import start_logging
 from treadle.runtime.engine import Engine
-from treadle.runtime.threads import is_ours
 from treadle.usage_tracking import UsageTracker
 
 if TYPE_CHECKING:
@@ -88,7 +93,10 @@ class DataFlowKernel(Hooks):
             internal = ThreadPoolExecutor(INTERNAL_LABEL, config.internal_tasks_max_threads)
             self._add(internal)
         except BaseException:
-            self._give_back()
+            self._refusal = NoDataFlowKernelError("this kernel could not be started")
+            for executor in list(self.executors.values()):
+                self._shut_down(executor, block=False)
+            self._give_back(block=False)
             raise
         atexit.register(self.atexit_cleanup)
         _log.info("kernel %s runs in %s", self.run_id, self.run_dir)
@@ -152,7 +160,10 @@ class DataFlowKernel(Hooks):
 
         Raises:
             ConfigurationError: a label is used already.
+            NoDataFlowKernelError: the kernel has been cleaned up.
         """
+        if self._refusal is not None or self._shell.dead is not None:
+            self._refuse()
         for executor in executors:
             self._add(executor)
             self._submitter.labels.append(executor.label)
@@ -165,7 +176,7 @@ class DataFlowKernel(Hooks):
         executor.run_id = self.run_id
         executor.start()
         self.executors[label] = executor
-        self._shell.routes[label] = Route(executor)
+        self._shell.routes[label] = Route(executor, gated=self._gate is not None)
 
     # --- tasks ------------------------------------------------------------------------------------
 
@@ -207,9 +218,25 @@ class DataFlowKernel(Hooks):
         return future
 
     def lift(self, future: LiftedFuture, parent: AppFuture[Any], kind: str, key: Any) -> None:
-        """Make a task of the selection of a part of a result."""
+        """Make a task of the selection of a part of a result.
+
+        Raises:
+            NoDataFlowKernelError: the kernel has been cleaned up.
+            KernelForked: this is a forked child of the kernel's process.
+            EngineCrashed: the engine has ended by an error of its own.
+        """
+        if self._refusal is not None or self._shell.dead is not None:
+            self._refuse()
         self._submitter.submit(
-            future, select, (parent, kind, key), [INTERNAL_LABEL], False, None, {}, False
+            future,
+            select,
+            (parent, kind, key),
+            [INTERNAL_LABEL],
+            False,
+            None,
+            {},
+            False,
+            waits_for_room=False,  # whoever looks at a future may hold locks of others
         )
 
     def _refuse(self) -> None:
@@ -233,6 +260,8 @@ class DataFlowKernel(Hooks):
     def wait_for_current_tasks(self) -> None:
         """Wait until all tasks that are open now have ended."""
         wait([f for r in list(self.tasks.values()) if (f := r.app_fu) is not None])
+        # A task leaves the table just before its future is done.
+        self._shell.inbox.flush()
 
     # --- checkpoints ----------------------------------------------------------------------------
 
@@ -280,8 +309,8 @@ class DataFlowKernel(Hooks):
 
     def atexit_cleanup(self) -> None:
         """At the interpreter's end: write what is to be written, wait for nothing."""
-        if self._shell.dead is None and self._close():
-            if self._machine.open:
+        if not self._is_forked() and self._close():
+            if self._machine.open and self._shell.dead is None:
                 _log.warning(
                     "the program ends with %d open tasks; wait for their futures, or use "
                     "`with treadle.load(Config(exit_mode='wait'))`",
@@ -301,14 +330,18 @@ class DataFlowKernel(Hooks):
     def _end(self, *, block: bool) -> None:
         atexit.unregister(self.atexit_cleanup)
         self._outcomes.closed = True
+        if self._is_forked():  # all there is to end is the parent's
+            DataFlowKernelLoader.forget(self)
+            return
         if self._gate is not None:
             self._gate.close()
-        if self._shell.dead is None:
-            self._shell.inbox.call(ev.Closed())
-        for executor in list(self.executors.values()):
-            self._shut_down(executor, block=block)
-        if self._shell.dead is None:
-            self._shell.inbox.call(ev.Closed(all=True))
+        interrupt: BaseException | None = None
+        try:
+            self._finish(block=block)
+        except KeyboardInterrupt as error:
+            # Ctrl-C while we wait: wait no more, but leave nothing behind.
+            interrupt, block = error, False
+            self._finish(block=False)
         try:
             self.memoizer.close()
         except BaseException:  # noqa: BLE001 - a plug-in must not keep the rest from ending
@@ -316,27 +349,45 @@ class DataFlowKernel(Hooks):
         self.log_task_states()
         counts = {state.name: n for state, n in self._machine.counts.items() if n}
         self._usage.send_end(counts, time.monotonic() - self._began)
-        self._give_back()
+        self._give_back(block=block)
+        if interrupt is not None:
+            raise interrupt
+
+    def _finish(self, *, block: bool) -> None:
+        """Let executors finish what they have; give up all other tasks."""
+        self._tell(ev.Closed())
+        for executor in list(self.executors.values()):
+            self._shut_down(executor, block=block)
+        if block:
+            self._shell.wait_until_settled()
+        self._tell(ev.Closed(all=True))
+
+    def _tell(self, event: ev.Closed) -> None:
+        if self._shell.dead is None:
+            try:
+                self._shell.inbox.call(event)
+            except EngineCrashed:
+                _log.warning("the engine has ended before its kernel: all open tasks have failed")
+
+    def _is_forked(self) -> bool:
+        return isinstance(self._shell.dead, KernelForked)
 
     def _shut_down(self, executor: ParslExecutor, *, block: bool) -> None:
-        if not getattr(executor, "managed", True):
+        route = self._shell.routes.get(executor.label)
+        if route is None or not getattr(executor, "managed", True):
             return
         try:
-            if isinstance(executor, ThreadPoolExecutor):
-                if not block:
-                    executor.cancel_queued()
-                executor.shutdown(block)
-            else:
-                executor.shutdown()
+            route.shutdown(block=block)
+        except KeyboardInterrupt:
+            raise
         except BaseException:  # noqa: BLE001 - foreign code must not keep the others from ending
             _log.exception("executor %s could not be shut down", executor.label)
 
-    def _give_back(self) -> None:
+    def _give_back(self, *, block: bool) -> None:
         if hasattr(self, "_shell"):
             self._engine.dismiss(self._shell.inbox)
         self._usage.close()
-        if not is_ours():
-            self._engine.release()
+        self._engine.release(wait=block)
         self._stop_logging()
         DataFlowKernelLoader.forget(self)
 
@@ -399,7 +450,7 @@ class DataFlowKernelLoader:
         Raises:
             ConfigurationError: there is one already, or this one cannot be.
         """
-        if cls._dfk is not None:
+        if cls._dfk is not None and not cls._dfk._is_forked():
             raise ConfigurationError(
                 "Config has already been loaded; call treadle.dfk().cleanup() first, or give "
                 "apps their kernel with data_flow_kernel="

@@ -6,6 +6,7 @@ part of the result, which become tasks only when somebody wants them.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import FINISHED
@@ -149,6 +150,10 @@ class AppFuture(LazyFuture[T]):
         return f"<{type(self).__name__} task {record.id} {record.func_name} {state}>"
 
 
+def _select(result: Any, kind: str, key: Any) -> Any:
+    return result[key] if kind == "item" else getattr(result, key)
+
+
 def _call_in(loop: Any, fn: Callable[[], None]) -> None:
     try:
         loop.call_soon_threadsafe(fn)
@@ -172,13 +177,37 @@ class LiftedFuture(AppFuture[Any]):
         self._key = key
 
     def _begin(self) -> None:
-        """Become a task, once."""
+        """Become a task, once; what it selects from first, however long that chain is."""
+        chain: list[LiftedFuture] = []
+        future: AppFuture[Any] | None = self
+        while isinstance(future, LiftedFuture) and future._record is None:
+            chain.append(future)
+            future = future._parent
+        while chain:
+            chain.pop()._become_task()
+
+    def _become_task(self) -> None:
         with _lazy.lock:
             parent, self._parent = self._parent, None
-        if parent is not None:
-            if isinstance(parent, LiftedFuture):
-                parent._begin()
+        if parent is None:
+            return
+        try:
             parent.task_record.dfk.lift(self, parent, self._kind, self._key)
+        except TreadleError as refusal:
+            # The kernel is gone. What is known already can still be selected from, here and now.
+            self._select_now(parent, refusal)
+
+    def _select_now(self, parent: AppFuture[Any], refusal: TreadleError) -> None:
+        result: Any = None
+        error: BaseException | None = refusal
+        if parent._state == FINISHED and parent._exception is None:
+            try:
+                result, error = _select(parent._result, self._kind, self._key), None
+            except BaseException as failure:  # noqa: BLE001 - code of the result's class
+                error = failure
+        elif parent._state == FINISHED:
+            error = parent._exception
+        self._finish(FINISHED, result, error)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Futures of methods are not called; this names the likely mistake.
@@ -195,9 +224,17 @@ class LiftedFuture(AppFuture[Any]):
 
     @property
     def task_record(self) -> TaskRecord:
-        """The record of the task that selects."""
+        """The record of the task that selects.
+
+        Raises:
+            TreadleError: it never became a task, because the kernel had been cleaned up.
+        """
         self._begin()
-        return cast("TaskRecord", self._record)
+        while self._record is None and self._state in OPEN:
+            time.sleep(0)  # another thread is making it a task, which takes some microseconds
+        if self._record is None:
+            raise TreadleError("the kernel had been cleaned up: this selection became no task")
+        return self._record
 
     def _synced(self) -> _lazy.Sync:
         self._begin()

@@ -39,6 +39,7 @@ _DEFAULTS: dict[str, Any] = {
     "t_invoked": None,
     "t_launched": None,
     "t_returned": None,
+    "t_running": None,
     "t_try_returned": None,
 }
 
@@ -70,6 +71,7 @@ class TaskRecord(Node):
         "t_invoked",
         "t_launched",
         "t_returned",
+        "t_running",
         "t_try_returned",
     )
 
@@ -108,6 +110,7 @@ class TaskRecord(Node):
     #: Seconds since the epoch; the `time_*` properties show them as moments.
     t_invoked: float | None
     t_launched: float | None
+    t_running: float | None
     t_try_returned: float | None
     t_returned: float | None
     #: The user's future: held while the task is open, known weakly after that.
@@ -162,6 +165,11 @@ class TaskRecord(Node):
     def try_time_launched(self) -> datetime | None:
         """When the current attempt was handed to its executor."""
         return _moment(self.t_launched)
+
+    @property
+    def try_time_running(self) -> datetime | None:
+        """When the current attempt began to run, once it has ended; None if nobody could tell."""
+        return _moment(self.t_running)
 
     @property
     def try_time_returned(self) -> datetime | None:
@@ -241,6 +249,7 @@ FIELDS = (
     "try_id",
     "try_time_launched",
     "try_time_returned",
+    "try_time_running",
 )
 
 

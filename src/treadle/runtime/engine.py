@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from treadle.dataflow._lazy import EngineThread, LazyFuture, renew_lock
-from treadle.errors import EngineCrashed, KernelForked
+from treadle.errors import EngineCrashed, IllegalTransition, KernelForked, NoDataFlowKernelError
 from treadle.log import logger
 from treadle.runtime.pool import Pool
 from treadle.runtime.threads import start_daemon
@@ -33,20 +33,32 @@ _TURN = 500
 
 
 class Inbox:
-    """A tenant's door: what is posted is handled on the engine thread, in order."""
+    """A tenant's door: what is posted is handled on the engine thread, in order.
+
+    Once it is closed (the tenant has left, or its engine has died), nothing is handled any more:
+    what is still inside, and whatever comes later, is refused in the thread that finds it.
+
+    Args:
+        engine: whose thread handles the items.
+        handle: takes an item.
+        crashed: told that nothing works any more, and why.
+        refuse: told of an item that will never be handled; may be called by any thread.
+    """
 
     def __init__(
         self,
         engine: Engine,
         handle: Callable[[Any], None],
         crashed: Callable[[BaseException], None],
+        refuse: Callable[[Any], None],
     ) -> None:
         self._engine = engine
         self._handle = handle
-        self.crashed = crashed
+        self._tell_crashed = crashed
+        self._refuse = refuse
         self._items: deque[Any] = deque()
         self._awake = False
-        self._dead: BaseException | None = None
+        self._closed: BaseException | None = None
 
     def post(self, item: Any) -> None:
         """Hand over an item. Never blocks; safe from any thread and from callbacks."""
@@ -59,6 +71,8 @@ class Inbox:
                 # Ctrl-C may strike between the two: nobody else would wake the engine.
                 self._engine.call_soon(self._pump)
                 raise
+        if self._closed is not None:
+            self._refuse_all(self._closed)
 
     def call(self, item: Any) -> None:
         """Hand over an item and wait until it has been handled; raises what that raised."""
@@ -66,15 +80,44 @@ class Inbox:
             self._handle(item)
             return
         waited = Waited(item)
-        self.post(waited)
+        self._items.append(waited)
+        self.wake()  # even if it seems awake: a second Ctrl-C may have struck in `post`
+        if self._closed is not None:
+            self._refuse_all(self._closed)
         waited.done.result()
+
+    def flush(self) -> None:
+        """Wait until all that has been posted so far is handled."""
+        if not self._engine.is_current() and self._closed is None:
+            try:
+                self.call(_NOTHING)
+            except (EngineCrashed, KernelForked, NoDataFlowKernelError):
+                return  # nothing is handled any more, so there is nothing to wait for
+
+    def wake(self) -> None:
+        """Have the engine look into the box."""
+        self._awake = True
+        self._engine.call_soon(self._pump)
+
+    def crash(self, error: BaseException) -> None:
+        """Nothing works any more: tell the tenant, once, and refuse all there is."""
+        if self._closed is None:
+            self._closed = error
+            self._tell_crashed(error)
+        self._refuse_all(self._closed)
+
+    def close(self) -> None:
+        """The tenant leaves."""
+        if self._closed is None:
+            self._closed = NoDataFlowKernelError("this kernel has been cleaned up")
+        self._refuse_all(self._closed)
 
     def _pump(self) -> None:
         """Handle all there is, then let the next poster wake us."""
         items, handle = self._items, self._handle
         self._awake = False
         for _ in range(_TURN):
-            if not items:
+            if not items or self._closed is not None:
                 return
             item = items.popleft()
             try:
@@ -83,21 +126,24 @@ class Inbox:
                 else:
                     handle(item)
             except BaseException as error:  # noqa: BLE001 - a bug of ours must not be silent
-                _log.exception("the engine could not handle %r", item)
-                self.crashed(error)
+                _log.exception("the engine could not handle an event")
+                self.crash(error)
         self.wake()
 
-    def wake(self) -> None:
-        """Have the engine look into the box."""
-        self._awake = True
-        self._engine.call_soon(self._pump)
-
-    def fail_waiting(self, error: BaseException) -> None:
-        """Answer all who still wait for an item to be handled."""
-        while self._items:
-            item = self._items.popleft()
+    def _refuse_all(self, error: BaseException) -> None:
+        while True:
+            try:
+                item = self._items.popleft()
+            except IndexError:  # empty; several threads may be here at once
+                return
             if type(item) is Waited:
                 item.done._finish("FINISHED", None, error)
+            else:
+                self._refuse(item)
+
+
+#: Posted to wait for what was posted before.
+_NOTHING = object()
 
 
 class Waited:
@@ -110,11 +156,15 @@ class Waited:
         self.done: LazyFuture[None] = LazyFuture()
 
     def run(self, handle: Callable[[Any], None]) -> None:
-        """Handle the item; whatever that raises is the poster's."""
+        """Handle the item; that a task's state does not allow it is its poster's affair alone."""
         try:
-            handle(self.item)
-        except BaseException as error:  # noqa: BLE001 - it belongs to the one who waits
+            if self.item is not _NOTHING:
+                handle(self.item)
+        except IllegalTransition as error:
             self.done.set_exception(error)
+        except BaseException as error:
+            self.done.set_exception(error)
+            raise
         else:
             self.done.set_result(None)
 
@@ -139,33 +189,43 @@ class Engine:
     def acquire(cls) -> Engine:
         """The engine of this process; started if nobody uses it yet."""
         with cls._lock:
-            if cls._shared is None or not cls._shared._thread.is_alive():
-                cls._shared = Engine()
-            cls._shared._users += 1
-            return cls._shared
+            engine = cls._shared  # a dying engine takes itself out, without the lock
+            if engine is None or not engine._thread.is_alive():
+                engine = cls._shared = Engine()
+            engine._users += 1
+            return engine
 
-    def release(self) -> None:
-        """Give the engine back; the last one to do so ends its threads."""
+    def release(self, *, wait: bool = True) -> None:
+        """Give the engine back; the last one to do so ends its threads. Safe from any thread.
+
+        Args:
+            wait: let callbacks that are due or under way end first, within reason.
+        """
         with Engine._lock:
             self._users -= 1
             last = self._users == 0
             if last and Engine._shared is self:
                 Engine._shared = None
-        if last:
+        if last and not self._abandoned:
             self.pool.close()
             self.call_soon(self._loop.stop)
             if not self.is_current():
                 self._thread.join(_LIFT_S)
+            if wait:
+                self.pool.join(_LIFT_S)
 
     def is_current(self) -> bool:
         """True on the engine thread."""
         return threading.get_ident() == self._thread.ident
 
     def admit(
-        self, handle: Callable[[Any], None], crashed: Callable[[BaseException], None]
+        self,
+        handle: Callable[[Any], None],
+        crashed: Callable[[BaseException], None],
+        refuse: Callable[[Any], None],
     ) -> Inbox:
         """A new tenant's inbox."""
-        inbox = Inbox(self, handle, crashed)
+        inbox = Inbox(self, handle, crashed, refuse)
         self._tenants.append(inbox)
         return inbox
 
@@ -173,7 +233,7 @@ class Engine:
         """A tenant leaves."""
         if inbox in self._tenants:
             self._tenants.remove(inbox)
-        inbox.fail_waiting(EngineCrashed("the kernel has been cleaned up"))
+        inbox.close()
 
     def call_soon(self, fn: Callable[[], None]) -> None:
         """Run a short function of ours on the engine thread. Safe from any thread."""
@@ -200,15 +260,23 @@ class Engine:
         self._loop.call_soon(self._ready.set)
         try:
             self._loop.run_forever()
-            self._loop.close()
         except BaseException as error:  # noqa: BLE001 - all who depend on us must hear of it
             _log.exception("the engine thread has ended")
-            for tenant in list(self._tenants):
-                tenant.crashed(error)
-                tenant.fail_waiting(error)
+            self._die(error)
         finally:
             if EngineThread.ident == threading.get_ident():
                 EngineThread.ident = EngineThread.offload = None
+            asyncio.set_event_loop(None)
+            self._loop.close()
+            self._ready.set()
+
+    def _die(self, error: BaseException) -> None:
+        """Tell everybody; the next kernel gets a new engine."""
+        if Engine._shared is self:
+            Engine._shared = None
+        self.pool.lose_engine()
+        for tenant in list(self._tenants):
+            tenant.crash(error)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -217,6 +285,10 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
+
+
+#: In a forked child: the parent's engine. To take its loop down would touch the parent's sockets.
+_left_alone: list[Engine] = []
 
 
 def _after_fork() -> None:
@@ -231,8 +303,9 @@ def _after_fork() -> None:
         f"this process (pid {os.getpid()}) was forked from the one that runs the kernel; only "
         f"the parent can wait for its tasks; start processes by exec, or load a kernel here"
     )
+    _left_alone.append(engine)
     for tenant in engine._tenants:
-        tenant.crashed(error)
+        tenant.crash(error)
 
 
 if hasattr(os, "register_at_fork"):

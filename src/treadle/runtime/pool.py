@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from treadle.dataflow._lazy import log_exception
 from treadle.log import logger
 from treadle.runtime.threads import start_daemon
 
@@ -27,6 +28,9 @@ _log = logger("runtime")
 PATIENCE_S = 0.01
 #: A thread without work ends after this long.
 IDLE_S = 5.0
+
+#: How many threads are added at most when growth ends.
+_LAST_HELP = 32
 
 Job = Callable[[], object]
 
@@ -43,6 +47,8 @@ class Pool:
         self._idle = 0
         self._watched = False
         self._closed = False
+        #: The engine looks after the growth; without it every job gets its thread at once.
+        self._has_engine = True
 
     def submit(self, job: Job) -> None:
         """Run the job soon; what it raises is logged. Never blocks."""
@@ -53,7 +59,7 @@ class Pool:
                 return
             if self._idle:
                 self._wake.put(True)
-            elif not self._threads:
+            elif not self._threads or not self._has_engine:
                 self._grow()
             watch, self._watched = not self._watched, True
         if watch:
@@ -64,15 +70,38 @@ class Pool:
         with self._lock:
             return {"threads": len(self._threads), "idle": self._idle, "waiting": len(self._jobs)}
 
+    def lose_engine(self) -> None:
+        """The engine has died or ends: nobody will look after the pool any more."""
+        with self._lock:
+            self._has_engine = False
+            # Who waits now may wait for one that has not begun.
+            for _ in range(min(len(self._jobs), _LAST_HELP)):
+                self._grow()
+
     def close(self) -> None:
         """Let all threads end once there is no more work."""
+        self.lose_engine()
         with self._lock:
             self._closed = True
             for _ in self._threads:
                 self._wake.put(False)
 
+    def join(self, timeout_s: float) -> None:
+        """After `close`: wait until all work is done, but not for the thread that asks."""
+        deadline = time.monotonic() + timeout_s
+        with self._lock:
+            threads = self._threads - {threading.current_thread()}
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                _log.warning("a callback, or another piece of user code, has not ended yet")
+                return
+
     def _grow(self) -> None:
-        thread = start_daemon(f"treadle-pool-{len(self._threads)}", self._run)
+        try:
+            thread = start_daemon(f"treadle-pool-{len(self._threads)}", self._run)
+        except RuntimeError:
+            return  # no more threads can be had now: the jobs wait for one to be free
         self._threads.add(thread)
 
     def _look(self) -> None:
@@ -117,4 +146,4 @@ def _call(job: Job) -> None:
     try:
         job()
     except BaseException:  # noqa: BLE001 - user code may raise anything; the thread goes on
-        _log.exception("a job of the pool raised")
+        log_exception(_log, "a job of the pool raised")
