@@ -1,14 +1,14 @@
-"""Loggers: quiet unless the program asks.
+"""Loggers: quiet unless something is wrong.
 
-Treadle logs to children of the logger `treadle` and never configures logging by itself:
-without a handler of the user's nothing is printed, not even warnings of the last resort.
+Treadle logs to children of the logger `treadle` and never configures logging by itself. So a
+program that does not either sees nothing of a good run; what went wrong and has no other place to
+be said (a callback that raised, a checkpoint that cannot be written, tasks that were still open at
+the end) Python prints on stderr, as it does for any library.
 """
 
 from __future__ import annotations
 
 import logging
-
-logging.getLogger("treadle").addHandler(logging.NullHandler())
 
 
 def logger(room: str) -> logging.Logger:

@@ -37,6 +37,7 @@ from treadle.errors import (
 from treadle.executors.threads import ThreadPoolExecutor
 from treadle.log import logger
 from treadle.log_config import start_logging
+from treadle.log_handlers import RUN
 from treadle.runtime.engine import Engine
 from treadle.usage_tracking import UsageTracker
 
@@ -73,12 +74,14 @@ class DataFlowKernel(Hooks):
     """
 
     def __init__(self, config: Config | None = None) -> None:
-        self._config = config = Config() if config is None else config
+        self._config = config = _checked(config)
         self._began = time.monotonic()
         self._lock = threading.Lock()
         self._refusal: BaseException | None = None
         self.run_id = str(uuid.uuid4())
         self.run_dir = make_run_directory(config.run_dir)
+        #: Tells the logs of several kernels apart.
+        self._extra = {RUN: self.run_dir}
         self._stop_logging = start_logging(config.initialize_logging, log_dir=_path(self.run_dir))
         self.tasks: dict[int, TaskRecord] = {}
         self.executors: dict[str, ParslExecutor] = {}
@@ -99,7 +102,7 @@ class DataFlowKernel(Hooks):
             self._give_back(block=False)
             raise
         atexit.register(self.atexit_cleanup)
-        _log.info("kernel %s runs in %s", self.run_id, self.run_dir)
+        _log.info("kernel %s runs in %s", self.run_id, self.run_dir, extra=self._extra)
 
     def _build(self, config: Config) -> None:
         """Put the machine, its shell and what makes tasks together."""
@@ -146,6 +149,11 @@ class DataFlowKernel(Hooks):
         return self._config
 
     @property
+    def cleanup_called(self) -> bool:
+        """Whether the kernel has been cleaned up, or is being."""
+        return self._refusal is not None
+
+    @property
     def task_count(self) -> int:
         """How many tasks there have been."""
         return self._submitter.count
@@ -174,7 +182,12 @@ class DataFlowKernel(Hooks):
             raise ConfigurationError(f"an executor labelled {label!r} is there already")
         executor.run_dir = self.run_dir
         executor.run_id = self.run_id
-        executor.start()
+        try:
+            executor.start()
+        except Exception as error:
+            raise ConfigurationError(
+                f"executor {label!r} cannot be started: {type(error).__name__}: {error}"
+            ) from error
         self.executors[label] = executor
         self._shell.routes[label] = Route(executor, gated=self._gate is not None)
 
@@ -291,9 +304,10 @@ class DataFlowKernel(Hooks):
 
     def log_task_states(self) -> None:
         """Log how many tasks are in which state."""
-        _log.info("Summary of tasks in DFK:")
-        for state in States:
-            _log.info("Tasks in state %s: %d", f"States.{state.name}", self._machine.counts[state])
+        _log.info("Summary of tasks in DFK:", extra=self._extra)
+        for state, count in self._machine.counts.items():
+            name = f"States.{state.name}"
+            _log.info("Tasks in state %s: %d", name, count, extra=self._extra)
 
     def cleanup(self) -> None:
         """End the kernel: finish what executors have, give up what they have not, leave nothing.
@@ -310,11 +324,14 @@ class DataFlowKernel(Hooks):
     def atexit_cleanup(self) -> None:
         """At the interpreter's end: write what is to be written, wait for nothing."""
         if not self._is_forked() and self._close():
-            if self._machine.open and self._shell.dead is None:
+            # By the futures: the engine may not have seen the last calls yet.
+            left = sum(r.status not in FINAL_STATES for r in list(self.tasks.values()))
+            if left and self._shell.dead is None:
                 _log.warning(
                     "the program ends with %d open tasks; wait for their futures, or use "
                     "`with treadle.load(Config(exit_mode='wait'))`",
-                    len(self._machine.open),
+                    left,
+                    extra=self._extra,
                 )
             self._end(block=False)
 
@@ -345,7 +362,7 @@ class DataFlowKernel(Hooks):
         try:
             self.memoizer.close()
         except BaseException:  # noqa: BLE001 - a plug-in must not keep the rest from ending
-            _log.exception("the memoizer could not be closed")
+            _log.exception("the memoizer could not be closed", extra=self._extra)
         self.log_task_states()
         counts = {state.name: n for state, n in self._machine.counts.items() if n}
         self._usage.send_end(counts, time.monotonic() - self._began)
@@ -381,7 +398,7 @@ class DataFlowKernel(Hooks):
         except KeyboardInterrupt:
             raise
         except BaseException:  # noqa: BLE001 - foreign code must not keep the others from ending
-            _log.exception("executor %s could not be shut down", executor.label)
+            _log.exception("executor %s did not shut down", executor.label, extra=self._extra)
 
     def _give_back(self, *, block: bool) -> None:
         if hasattr(self, "_shell"):
@@ -425,6 +442,15 @@ def _path(directory: str) -> Any:
     from pathlib import Path  # noqa: PLC0415
 
     return Path(directory)
+
+
+def _checked(config: object) -> Config:
+    if config is None:
+        return Config()
+    if not isinstance(config, Config):
+        hint = f"; write Config(executors=[{config!r}])" if hasattr(config, "submit") else ""
+        raise ConfigurationError(f"a kernel is made of a Config, not of {config!r}{hint}")
+    return config
 
 
 def _memoizer_of(config: Config) -> Memoizer:
