@@ -132,6 +132,10 @@ class PropagatedException(DataFlowException):
             f"The representative cause is via {via}{more}{cause}"
         )
 
+    def __repr__(self) -> str:
+        # Not from the arguments: they hold the exceptions of all hops, each inside the next.
+        return f"{type(self).__name__}({str(self)!r})"
+
 
 class DependencyError(PropagatedException):
     """Dependencies of this task failed, so it was never launched; the root cause is chained."""

@@ -19,7 +19,7 @@ from treadle.dataflow import _events as ev
 from treadle.dataflow._binding import bind, bind_easy
 from treadle.dataflow._lazy import LazyFuture, log_exception
 from treadle.dataflow._node import Node, Phase
-from treadle.dataflow._outcomes import Outcomes, classify, joinable, show
+from treadle.dataflow._outcomes import Outcomes, classify, crash_of, joinable, show
 from treadle.dataflow.futures import AppFuture
 from treadle.errors import KernelForked
 from treadle.log import logger
@@ -103,7 +103,9 @@ class Shell:
             self.dead = error
             self._outcomes.forget_parent(self._machine.open.values(), error)
         else:
-            self.dead = self._outcomes.fail_all(self._machine.open.values(), error)
+            # Before the first future fails: who sees that must not be able to submit.
+            self.dead = crash = crash_of(error)
+            self._outcomes.fail_all(self._machine.open.values(), crash)
         if self._settled is not None:
             self._settled._finish(FINISHED, None, None)
 
