@@ -53,11 +53,11 @@ def run_all(
     book = Book()
     for measure in measures:
         asked = [name for name in measure.engines if name in engines]
-        for number in range(1 if measure.long else repeat):
+        for number in range(1 if measure.once else repeat):
             for name in asked:
                 if (measure.name, name) in book.absent:
                     continue
-                print(f"{measure.name} {number + 1}/{repeat}: {name}", file=sys.stderr)
+                print(f"{measure.name} {number + 1}: {name}", file=sys.stderr)
                 _run_one(book, measure, name, max(1, round(measure.size * scale)), limit_s)
     return book
 
