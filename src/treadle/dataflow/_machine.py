@@ -376,7 +376,7 @@ class Machine:
         if twins is None:
             return []
         if leader.status not in FINAL_FAILURE_STATES:
-            return [(twin, ev.Verdict.twin, leader) for twin in twins if twin.phase is Phase.twin]
+            return [(twin, ev.Verdict.twin, leader) for twin in twins]
         while twins and not self.closed:  # when closing, they end without another try
             heir = twins.popleft()
             if heir.phase is Phase.twin:

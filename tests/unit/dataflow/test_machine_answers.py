@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.unit.dataflow.harness import Bench, placed
@@ -13,7 +15,7 @@ from treadle.errors import IllegalTransition
 P = Phase
 
 #: What may be said of a task, by name; for the current attempt where there is one.
-SAID = {
+SAID: dict[str, Callable[[Node], ev.Event]] = {
     "dependency ended": lambda n: ev.DependencyEnded(n, ok=True),
     "dependency failed": lambda n: ev.DependencyEnded(n, ok=False),
     "prepared": lambda n: ev.Prepared(n, "a key"),

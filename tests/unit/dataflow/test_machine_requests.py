@@ -237,6 +237,14 @@ def test_what_waits_for_a_result_that_is_being_recorded_is_given_up_when_all_is_
     ]
 
 
+def test_a_chain_that_waits_is_given_up_link_by_link_and_each_once():
+    bench = Bench()
+    nodes = [bench.submit(others=1)]
+    for _ in range(3):
+        nodes.append(bench.submit(nodes[-1]))
+    assert bench.feed(ev.Closed()) == settled(nodes, ev.Verdict.abandoned)
+
+
 def test_the_twins_of_what_is_given_up_are_given_up_and_asked_nothing():
     bench, leader = placed(Phase.looking_up)
     twins = [bench.twin() for _ in range(3)]

@@ -1,0 +1,228 @@
+"""Faults put into the machine on purpose, to see whether its tests notice.
+
+python -m tests.unit.dataflow.mutants             every fault, and which are not noticed
+python -m tests.unit.dataflow.mutants NAME        the machine's tests with this one put in
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import CodeType
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+ROOM = ROOT / "src" / "treadle" / "dataflow"
+
+#: A run that takes longer has met a fault that makes the machine run for ever.
+_PATIENCE_S = 120
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One line that is not as it should be."""
+
+    name: str
+    module: str
+    right: str
+    wrong: str
+
+    @property
+    def path(self) -> Path:
+        return ROOM / f"{self.module}.py"
+
+    def source(self) -> str:
+        """The module with the fault in it."""
+        text = self.path.read_text(encoding="utf-8")
+        count = text.count(self.right)
+        assert count == 1, f"{self.name}: {self.right!r} stands {count} times in {self.path.name}"
+        return text.replace(self.right, self.wrong)
+
+
+def _of(module: str, *faults: tuple[str, str, str]) -> list[Mutant]:
+    return [Mutant(name, module, right, wrong) for name, right, wrong in faults]
+
+
+MUTANTS: list[Mutant] = [
+    *_of(
+        "_machine",
+        # tasks begin
+        ("closed-takes-more", "if self.closed:\n            return self._end([(node, ev.Ver", "if False:\n            return self._end([(node, ev.Ver"),
+        ("others-not-counted", "node.waiting_on += event.others\n", "pass\n"),
+        ("others-failed-forgotten", "node.failed_on += event.others_failed\n", "pass\n"),
+        ("late-dependency-counts", "if node.phase is not Phase.waiting:\n            return []\n        node.waiting_on -= 1", "node.waiting_on -= 1"),
+        ("failed-dependency-ignored", "        if node.failed_on:\n            return self._end([(node, ev.Verdict.dependency, None)])\n", ""),
+        ("fails-before-all-ended", "        if node.waiting_on:\n            return []\n        if node.failed_on:\n            return self._end([(n", "        if node.waiting_on and not node.failed_on:\n            return []\n        if node.failed_on:\n            return self._end([(n"),
+        # memo table
+        ("late-key-counts", "if node.phase is not Phase.preparing:", "if node.phase is Phase.ended:"),
+        ("twins-run", "if leader is not node:", "if leader is None:"),
+        ("twins-not-told", "leader.twins.append(node)\n", "pass\n"),
+        ("foreign-keys-hashed", "if type(key) is str:", "if key is not None:"),
+        ("stored-failure-is-a-hit", "verdict = ev.Verdict.from_memo if event.ok else ev.Verdict.error", "verdict = ev.Verdict.from_memo"),
+        ("late-look-up-counts", "if node.phase is not Phase.looking_up:", "if node.phase is Phase.ended:"),
+        ("unprepared-anywhere", "if event.node.phase in (Phase.preparing, Phase.looking_up):", "if event.node.phase is not Phase.ended:"),
+        ("unprepared-not-while-looking-up", "if event.node.phase in (Phase.preparing, Phase.looking_up):", "if event.node.phase is Phase.preparing:"),
+        # attempts
+        ("old-launch-counts", "if node.phase is Phase.launching and event.attempt == node.try_id:", "if node.phase is Phase.launching:"),
+        ("old-outcome-counts", "if event.attempt != node.try_id or node.phase not in (", "if node.phase not in ("),
+        ("outcome-while-judged-counts", "not in (Phase.launching, Phase.running):", "not in (Phase.launching, Phase.running, Phase.judging):"),
+        ("overtaken-launch-forgotten", "                self._launched(ev.Launched(node, event.attempt))\n", "                pass\n"),
+        ("watched-twice", "                node.phase = Phase.watching\n", ""),
+        ("cancelled-attempt-retried", "        if how is ev.Ended.cancelled:\n            return self._end([(node, ev.Verdict.cancelled, None)])\n", ""),
+        ("old-judgement-counts", "if node.phase is not Phase.judging or event.attempt != node.try_id:", "if node.phase is not Phase.judging:"),
+        ("handler-error-retried", "ev.Ended.hopeless if event.hopeless else how)", "how)"),
+        ("failures-not-counted", "        node.fail_count += 1\n", ""),
+        ("hopeless-retried", "if how is not ev.Ended.failed or not allowed or self.closed:", "if not allowed or self.closed:"),
+        ("budget-ignored", "or not allowed or self.closed:", "or self.closed:"),
+        ("retried-when-closed", "or not allowed or self.closed:", "or not allowed:"),
+        ("attempts-not-numbered", "        node.try_id += 1\n", ""),
+        ("settled-before-recorded", "        if not node.memoize:\n            return self._end([(node, verdict, None)])\n        node.phase", "        if not node.memoize or verdict is ev.Verdict.error:\n            return self._end([(node, verdict, None)])\n        node.phase"),
+        ("recorded-anywhere", "if event.node.phase is not Phase.recording:", "if event.node.phase is Phase.ended:"),
+        # joins
+        ("joined-while-running", "if node.phase is not Phase.watching:", "if node.phase not in (Phase.watching, Phase.running):"),
+        ("inner-failures-forgotten", "node.failed_on = event.failed\n", "node.failed_on = 0\n"),
+        ("join-does-not-wait", "        if node.waiting_on:\n            return []\n        return self._finish(", "        return self._finish("),
+        ("inner-by-hand-counts", "                raise illegal(node, \"handle_join_update\")\n            return []\n", "                raise illegal(node, \"handle_join_update\")\n"),
+        # what people ask for
+        ("recorded-task-cancelled", "if node.phase is Phase.ended or node.phase is Phase.recording:", "if node.phase is Phase.ended:"),
+        ("running-task-cancelled", "if node.phase is Phase.running and not event.stopped:", "if node.phase is Phase.running and event.stopped:"),
+        ("results-by-hand", "if state in _BY_EVENT_ONLY or node.phase in _OUTCOME_KNOWN or self.closed:", "if node.phase in _OUTCOME_KNOWN or self.closed:"),
+        ("attempts-after-the-outcome", "if state in _BY_EVENT_ONLY or node.phase in _OUTCOME_KNOWN or self.closed:", "if state in _BY_EVENT_ONLY or self.closed:"),
+        ("launch-by-hand-when-closed", "node.phase in _OUTCOME_KNOWN or self.closed:", "node.phase in _OUTCOME_KNOWN:"),
+        ("memoized-marked-launched", "return state is not States.launched or not node.memoize or node.phase is Phase.launching", "return True"),
+        ("launched-before-it-may", "if node.phase is Phase.launching or node.phase is Phase.running:\n            return [self._try_again(node)]", "if True:\n            return [self._try_again(node)]"),
+        ("does-not-close", "        self.closed = True\n", ""),
+        ("known-outcome-abandoned", "verdict = ev.Verdict(node.verdict)\n", "verdict = ev.Verdict.abandoned\n"),
+        ("closing-takes-the-running", "if event.all or node.phase < Phase.running:", "if event.all or node.phase <= Phase.running:"),
+        # tasks end
+        ("ended-twice", "            if node.phase is Phase.ended:\n                continue\n            self._step", "            self._step"),
+        ("stays-open", "            del self.open[node.id]\n", ""),
+        ("orders-before-settlements", "            commands += orders\n", "            commands[:0] = orders\n"),
+        ("dependents-forgotten", "                ending += self._release(node, orders)\n", ""),
+        ("twins-forgotten", "                ending += self._pass_on(node, orders)\n", ""),
+        ("cancelled-dependents-launched", "            if dependent.phase is not Phase.waiting:\n                continue\n", ""),
+        ("failures-do-not-spread", "dependent.failed_on += bad\n", "pass\n"),
+        ("launched-when-closed", "            elif not self.closed:\n", "            else:\n"),
+        ("key-kept", "        del self.leaders[key]\n", ""),
+        ("failures-replayed", "        if leader.status not in FINAL_FAILURE_STATES:\n            return [(twin", "        if True:\n            return [(twin"),
+        ("heirs-when-closed", "while twins and not self.closed:", "while twins:"),
+        ("cancelled-heirs", "            if heir.phase is Phase.twin:\n", "            if True:\n"),
+        ("twins-of-the-heir-lost", "heir.twins = twins or None\n", "heir.twins = None\n"),
+        ("heir-does-not-lead", "                self.leaders[key] = heir\n", ""),
+        ("all-twins-inherit", "                break\n", ""),
+        ("not-counted-out", "self.counts[old] -= old is not States.unsched\n", "pass\n"),
+        ("dependency-error-is-an-error", "return ev.Verdict.dependency if how is ev.Ended.dependency else ev.Verdict.error", "return ev.Verdict.error"),
+    ),
+    *_of(
+        "_graph",
+        ("failed-source-unseen", "                node.failed_on += 1\n", "                pass\n"),
+        ("second-dependent-replaces", "source.dependents = [waiting, node]", "source.dependents = [node]"),
+        ("edges-kept", "    source.dependents = None\n    return", "    return"),
+        ("ended-source-awaited", "                node.failed_on += 1\n            continue\n", "                node.failed_on += 1\n"),
+    ),
+    *_of(
+        "_retry",
+        ("one-attempt-less", "total <= budget and", "total < budget and"),
+        ("infinity-allowed", " and total != _INFINITE", ""),
+        ("huge-costs-raise", "except OverflowError:", "except ZeroDivisionError:"),
+        ("costs-do-not-add-up", "total = spent + float(cost)", "total = float(cost)"),
+    ),
+    *_of(
+        "_transitions",
+        ("story-forgets", "node.story = (node.story << 4 | new + 1) & _STORY_MASK", "node.story = new + 1"),
+        ("story-grows", " & _STORY_MASK", ""),
+        ("story-backwards", "return states[::-1]", "return states"),
+        ("retry-out-of-joining", "        Step.fail: States.failed,\n        Step.cancel: States.failed,\n    },\n    # What", "        Step.fail: States.failed,\n        Step.retry: States.fail_retryable,\n        Step.cancel: States.failed,\n    },\n    # What"),
+    ),
+    *_of(
+        "_invariants",
+        ("books-not-counted", "if state not in FINAL_STATES and counter != counted[state]:", "if False:"),
+        ("edges-not-counted", "waited_for[id(node)] > node.waiting_on:", "waited_for[id(node)] < 0:"),
+        ("twins-not-checked", "if led[id(node)] != (node.phase is Phase.twin):", "if False:"),
+    ),
+]  # fmt: skip
+
+
+class _Loader(SourceFileLoader):
+    """Loads one module with the fault in it."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        super().__init__(f"treadle.dataflow.{mutant.module}", str(mutant.path))
+        self._faulty = compile(mutant.source(), str(mutant.path), "exec", dont_inherit=True)
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self._faulty
+
+
+class _Finder(MetaPathFinder):
+    """Finds that loader, and nothing else."""
+
+    def __init__(self, loader: _Loader) -> None:
+        self._loader = loader
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
+        if fullname != self._loader.name:
+            return None
+        return spec_from_file_location(fullname, self._loader.path, loader=self._loader)
+
+
+def _suite() -> list[str]:
+    units = [p for p in sorted(HERE.glob("test_machine_*.py")) if p.stem != "test_machine_mutants"]
+    return [*map(str, units), str(ROOT / "tests" / "properties" / "test_kernel_machine.py")]
+
+
+def _run_with(mutant: Mutant | None) -> int:
+    """Run the machine's tests in this process, up to the first that fails."""
+    import pytest
+
+    if mutant is not None:
+        sys.meta_path.insert(0, _Finder(_Loader(mutant)))
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not soak", "--tb=no", "--no-header"]
+    return int(pytest.main([f"--rootdir={ROOT}", *options, *_suite()]))
+
+
+def notices(name: str) -> bool:
+    """Whether the tests, in a process of their own, fail with this fault (or without: 'none')."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.unit.dataflow.mutants", name],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "TREADLE_SOAK": ""},
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return True
+    if done.returncode not in (0, 1, 2):  # 2: the fault keeps a test from being collected
+        raise RuntimeError(f"{name}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done.returncode != 0
+
+
+def survivors(mutants: Sequence[Mutant]) -> list[str]:
+    """The names of those that the tests do not notice."""
+    with ThreadPoolExecutor(2) as two:
+        noticed = list(two.map(notices, [m.name for m in mutants]))
+    return [m.name for m, seen in zip(mutants, noticed, strict=True) if not seen]
+
+
+def main(names: Sequence[str]) -> int:
+    """Run one fault here, or all of them elsewhere."""
+    if names:
+        return _run_with(next((m for m in MUTANTS if m.name == names[0]), None))
+    left = survivors(MUTANTS)
+    print(f"{len(MUTANTS) - len(left)} of {len(MUTANTS)} noticed; not: {', '.join(left) or 'none'}")
+    return len(left) > len(MUTANTS) // 10
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
