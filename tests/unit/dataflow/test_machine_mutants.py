@@ -13,7 +13,7 @@ import pytest
 from tests.unit.dataflow.mutants import MUTANTS, notices, survivors
 
 LONG = bool(os.environ.get("TREADLE_TEST_EXAMPLES") or os.environ.get("TREADLE_SOAK"))
-SAMPLE = 10
+SAMPLE = 6
 
 
 def test_every_fault_has_a_name_of_its_own():
