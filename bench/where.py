@@ -33,7 +33,7 @@ STAGES = (
     ("launch", "treadle.dataflow._shell:Shell._launch"),
     ("executor, submit", "treadle.executors.threads:ThreadPoolExecutor.submit"),
     ("executor, queue", "treadle.executors.threads:ThreadPoolExecutor._run"),
-    ("executor, run", "treadle.executors.threads:_run_one"),
+    ("executor, run", "treadle.executors.threads:Attempt._run"),
     ("outcome", "treadle.dataflow._shell:Shell._attempt_done"),
     ("settle", "treadle.dataflow._outcomes:Outcomes.settle"),
     ("drop", "treadle.dataflow._outcomes:Outcomes.drop"),
