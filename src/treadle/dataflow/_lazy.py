@@ -12,6 +12,7 @@ that exists, so that the standard library's `wait` and `as_completed` work uncha
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError
@@ -63,6 +64,28 @@ def log_exception(log: Logger, text: str, *args: object) -> None:
         log.error("%s, and what it raised cannot be shown", text % args)
 
 
+def pass_gate(gate: threading.Lock, timeout: float | None) -> bool:
+    """Wait until a locked lock is released; False if it is not in time.
+
+    The main thread looks up now and then: a Ctrl-C that strikes just before it falls asleep wakes
+    nobody.
+    """
+    until = None if timeout is None else time.monotonic() + timeout
+    nap_s = _FIRST_NAP_S if is_main_thread() else threading.TIMEOUT_MAX
+    while True:
+        left_s = nap_s if until is None else min(nap_s, max(0.0, until - time.monotonic()))
+        if gate.acquire(timeout=left_s):
+            return True
+        if until is not None and time.monotonic() >= until:
+            return False
+        nap_s = min(nap_s * 2, _LAST_NAP_S)
+
+
+#: How long the main thread sleeps at first, and at most, before it looks up.
+_FIRST_NAP_S = 0.05
+_LAST_NAP_S = 1.0
+
+
 class EngineThread:
     """Where the engine thread is, and how it gets rid of user code; set by `runtime`."""
 
@@ -86,11 +109,39 @@ class Callbacks:
 class Sync:
     """What only a future that somebody waits for needs."""
 
-    __slots__ = ("condition", "waiters")
+    __slots__ = ("condition", "gates", "guard", "waiters")
 
     def __init__(self) -> None:
-        self.condition = threading.Condition()
+        # `with guard` cannot be interrupted between taking it and knowing that it is taken;
+        # `with condition` can, because entering a condition is Python code.
+        self.guard = threading.Lock()
+        self.condition = threading.Condition(self.guard)
         self.waiters: list[Any] = []
+        #: One locked lock for each thread in `result`, to be released when the future is done. A
+        #: condition's own way of waiting can be interrupted where it holds too much or too little.
+        self.gates: list[threading.Lock] = []
+
+    def take(self) -> None:
+        """Take the guard, even from one who will never give it back.
+
+        Ctrl-C may strike inside `concurrent.futures.wait` while it takes the conditions of many
+        futures: it leaves them taken. Whoever holds one does so for microseconds, so after a long
+        wait (and a short one, once that has happened) it is ours, and is free again after us.
+        """
+        global _lost_until
+        if self.guard.acquire(blocking=False):
+            return
+        patience_s = _SOON_S if time.monotonic() < _lost_until else _PATIENCE_S
+        if not self.guard.acquire(timeout=patience_s):
+            _lost_until = time.monotonic() + _LOST_S
+
+
+#: How long a guard may be held before it counts as lost; how long, just after one was lost.
+_PATIENCE_S = 0.5
+_SOON_S = 0.001
+#: How long "just after" is.
+_LOST_S = 5.0
+_lost_until = 0.0
 
 
 class LazyFuture(Future[T]):
@@ -176,10 +227,16 @@ class LazyFuture(Future[T]):
         return self._exception
 
     def _wait(self, timeout: float | None) -> None:
-        condition = self._condition
-        with condition:
+        sync = self._synced()
+        gate = threading.Lock()
+        gate.acquire()
+        with sync.guard:
             if self._state in OPEN:
-                condition.wait_for(self.done, timeout)
+                sync.gates.append(gate)
+        if self._state in OPEN and not pass_gate(gate, timeout):
+            with sync.guard:
+                if gate in sync.gates:
+                    sync.gates.remove(gate)
             if self._state in OPEN:
                 raise TimeoutError
         if self._state != FINISHED:
@@ -238,11 +295,11 @@ class LazyFuture(Future[T]):
                 self._state = RUNNING
                 return True
         # Whoever waits looks at the state under the condition: they must see it change once.
-        condition = self._condition
-        with condition, lock:
+        sync = self._synced()
+        with sync.guard, lock:
             if self._state == CANCELLED:
                 self._state = CANCELLED_AND_NOTIFIED
-                self._tell_waiters(self._waiters)
+                self._tell_waiters(sync.waiters)
             elif self._state != CANCELLED_AND_NOTIFIED:
                 raise RuntimeError(f"a future cannot begin to run twice: {self!r}")
         return False
@@ -283,15 +340,8 @@ class LazyFuture(Future[T]):
                 self._result = result
                 self._exception = exception
                 self._state = state
-        if sync is not None:
-            with sync.condition, lock:
-                if self._state not in allowed:
-                    return False
-                self._result = result
-                self._exception = exception
-                self._state = state
-                sync.condition.notify_all()
-                self._tell_waiters(sync.waiters)
+        if sync is not None and not self._finish_in_sight(sync, state, result, exception, allowed):
+            return False
         if self._listeners is not None:
             listeners, self._listeners = self._listeners, None
             for listener in listeners:
@@ -302,6 +352,32 @@ class LazyFuture(Future[T]):
             else:
                 self._run_callbacks()
         return True
+
+    def _finish_in_sight(
+        self,
+        sync: Sync,
+        state: str,
+        result: Any,
+        exception: BaseException | None,
+        allowed: tuple[str, ...],
+    ) -> bool:
+        """The same where somebody may be waiting."""
+        sync.take()
+        try:
+            with lock:
+                if self._state not in allowed:
+                    return False
+                self._result = result
+                self._exception = exception
+                self._state = state
+            for gate in sync.gates:
+                gate.release()
+            sync.gates.clear()
+            sync.condition.notify_all()
+            self._tell_waiters(sync.waiters)
+            return True
+        finally:
+            sync.guard.release()
 
     def _tell_waiters(self, waiters: list[Any]) -> None:
         for waiter in waiters:

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 import uuid
-from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from treadle.config import Config
@@ -25,7 +24,7 @@ from treadle.dataflow._rundir import make_run_directory
 from treadle.dataflow._shell import Shell
 from treadle.dataflow._submission import Submitter, default_autopath, select
 from treadle.dataflow.dependency_resolvers import SHALLOW_DEPENDENCY_RESOLVER
-from treadle.dataflow.futures import AppFuture, LiftedFuture
+from treadle.dataflow.futures import AppFuture, LiftedFuture, wait_until_done
 from treadle.dataflow.memoization import BasicMemoizer, Memoizer
 from treadle.dataflow.states import FINAL_STATES, States
 from treadle.errors import (
@@ -42,6 +41,7 @@ from treadle.usage_tracking import UsageTracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from concurrent.futures import Future
 
     from treadle.dataflow.taskrecord import TaskRecord
     from treadle.executors.base import ParslExecutor
@@ -269,7 +269,9 @@ class DataFlowKernel(Hooks, Ending):
 
     def wait_for_current_tasks(self) -> None:
         """Wait until all tasks that are open now have ended."""
-        wait([f for r in list(self.tasks.values()) if (f := r.app_fu) is not None])
+        for record in list(self.tasks.values()):
+            if (future := record.app_fu) is not None:
+                wait_until_done(future)
         # A task leaves the table just before its future is done.
         self._shell.inbox.flush()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures._base import FINISHED
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -148,6 +148,14 @@ class AppFuture(LazyFuture[T]):
             return super().__repr__()
         state = States(record.status).name
         return f"<{type(self).__name__} task {record.id} {record.func_name} {state}>"
+
+
+def wait_until_done(future: LazyFuture[Any]) -> None:
+    """Wait for the end of a task, whatever it is."""
+    try:
+        future.exception()
+    except CancelledError:
+        return
 
 
 def _select(result: Any, kind: str, key: Any) -> Any:

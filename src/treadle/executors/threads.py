@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from treadle.data_provider.staging import Staging
 
+#: How often the one who waits for the threads looks up.
+_LOOK_UP_S = 1.0
+
 _Work = tuple["Attempt", tuple[Any, ...], dict[str, Any]]
 
 
@@ -217,6 +220,7 @@ class ThreadPoolExecutor(ParslExecutor, RepresentationMixin):
                 self._queue.put(None)
         if block:
             for thread in threads:
-                if thread is not threading.current_thread():
-                    thread.join()
+                # Not in one go: a Ctrl-C that strikes just before a join begins wakes nobody.
+                while thread.is_alive() and thread is not threading.current_thread():
+                    thread.join(_LOOK_UP_S)
         return True
