@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _SPECIAL = frozenset(("stdout", "stderr", "inputs", "outputs", "parsl_resource_specification"))
 
+#: Shared by all tasks that ask nothing of their executor; never written to.
+_NONE_ASKED: dict[str, Any] = {}
+
 AutoPath = Callable[[TaskRecord, str], Any]
 
 
@@ -98,8 +101,9 @@ class Submitter:
         record.error = None
         record.bound = False
         record.gated = self._gate is not None
-        if kwargs:
-            record.kwargs = dict(kwargs)
+        # Set even if there are none: to ask for a slot that was never set costs a microsecond.
+        record._kwargs = dict(kwargs) if kwargs else {}
+        record.resource_specification = _NONE_ASKED
         if cache:
             record.ignore_for_cache = tuple(ignore or ())
         future._record = record
