@@ -12,7 +12,6 @@ from treadle.dataflow import _events as ev
 from treadle.errors import (
     DataFlowException,
     DependencyError,
-    EngineCrashed,
     JoinError,
     KernelForked,
     NoDataFlowKernelError,
@@ -128,7 +127,7 @@ class Outcomes:
             if self._collect:
                 record.drop()
 
-    def fail_all(self, nodes: Iterable[Node], error: EngineCrashed) -> None:
+    def fail_all(self, nodes: Iterable[Node], error: BaseException) -> None:
         """Fail all open tasks because the kernel cannot go on."""
         for record in self._all(nodes):
             if record._future._finish(FINISHED, None, error) and self._leave and record.gated:
@@ -155,15 +154,6 @@ class Outcomes:
         if self._now is not None:
             records.add(self._now)  # it may have left the books and not be done yet
         return {r for r in records if not isinstance(r._future, weakref.ref)}
-
-
-def crash_of(cause: BaseException) -> EngineCrashed:
-    """What open tasks fail with when the engine, or our use of it, has failed."""
-    if isinstance(cause, EngineCrashed):
-        return cause
-    error = EngineCrashed(f"the kernel's engine has ended: {show(cause)}")
-    error.__cause__ = cause
-    return error
 
 
 def _where(record: TaskRecord) -> str:

@@ -19,7 +19,7 @@ from treadle.dataflow import _events as ev
 from treadle.dataflow._binding import bind, bind_easy
 from treadle.dataflow._lazy import LazyFuture, log_exception
 from treadle.dataflow._node import Node, Phase
-from treadle.dataflow._outcomes import Outcomes, classify, crash_of, joinable, show
+from treadle.dataflow._outcomes import Outcomes, classify, joinable, show
 from treadle.dataflow.futures import AppFuture
 from treadle.errors import KernelForked
 from treadle.log import logger
@@ -98,14 +98,14 @@ class Shell:
             self._validate()
 
     def crashed(self, error: BaseException) -> None:
-        """The engine, or our use of it, has failed: fail everything, with the cause."""
+        """The engine, or our use of it, has failed: fail everything with the error."""
+        # First of all: who sees a future fail must not be able to submit any more.
+        self.dead = error
+        nodes = self._machine.open.values()
         if isinstance(error, KernelForked):
-            self.dead = error
-            self._outcomes.forget_parent(self._machine.open.values(), error)
+            self._outcomes.forget_parent(nodes, error)
         else:
-            # Before the first future fails: who sees that must not be able to submit.
-            self.dead = crash = crash_of(error)
-            self._outcomes.fail_all(self._machine.open.values(), crash)
+            self._outcomes.fail_all(nodes, error)
         if self._settled is not None:
             self._settled._finish(FINISHED, None, None)
 

@@ -102,8 +102,12 @@ class Inbox:
     def crash(self, error: BaseException) -> None:
         """Nothing works any more: tell the tenant, once, and refuse all there is."""
         if self._closed is None:
-            self._closed = error
-            self._tell_crashed(error)
+            if isinstance(error, (EngineCrashed, KernelForked)):
+                self._closed = error
+            else:
+                self._closed = EngineCrashed(f"the kernel's engine has ended: {error!r}")
+                self._closed.__cause__ = error
+            self._tell_crashed(self._closed)
         self._refuse_all(self._closed)
 
     def close(self) -> None:
