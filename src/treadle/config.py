@@ -177,7 +177,9 @@ def _read_executors(given: object) -> tuple[list[ParslExecutor], list[str]]:
     labels: set[str] = set()
     for executor in executors:
         label = getattr(executor, "label", None)
-        if not callable(getattr(executor, "submit", None)) or not isinstance(label, str):
+        methods = ("start", "submit", "shutdown")
+        can_all = all(callable(getattr(executor, method, None)) for method in methods)
+        if not can_all or not isinstance(label, str):
             wrong.append(
                 f"executors: {executor!r} is no executor (one has a label, start, submit and "
                 f"shutdown; see treadle.executors.base.ParslExecutor)"
@@ -205,7 +207,7 @@ def _wrong_options(config: Any) -> Iterable[str]:
         if (value := getattr(config, name)) is not None and not callable(value):
             yield f"{name}={value!r}: a function, or None"
     for name in ("max_idletime", "strategy_period", "retries"):
-        if not _is_number(value := getattr(config, name)) or value < 0:
+        if not _is_number(value := getattr(config, name)) or not value >= 0:  # nor NaN
             yield f"{name}={value!r}: a number of at least 0"
     for name, empty in (("internal_tasks_max_threads", ""), ("max_pending", ", or None")):
         value = getattr(config, name)
@@ -270,7 +272,9 @@ def _wrong_plugins(config: Any) -> Iterable[str]:
 
 
 def _wrong_choice(name: str, value: object, allowed: Sequence[object]) -> Iterable[str]:
-    if any(value is choice or value == choice for choice in allowed):
+    # Only strings are compared: the comparison of anything else is somebody's code.
+    comparable = value is None or isinstance(value, str)
+    if comparable and value in allowed:
         return
     near = difflib.get_close_matches(str(value), [c for c in allowed if isinstance(c, str)], 1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""

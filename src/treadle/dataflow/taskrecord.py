@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from treadle.dataflow.futures import AppFuture
 
 _DEFAULTS: dict[str, Any] = {
+    "_future": None,
     "args": (),
     "bound": False,
     "checkpoint": False,
@@ -34,7 +35,6 @@ _DEFAULTS: dict[str, Any] = {
     "gated": False,
     "ignore_for_cache": (),
     "joins": None,
-    "resource_specification": {},
     "stage": None,
     "t_invoked": None,
     "t_launched": None,
@@ -122,6 +122,8 @@ class TaskRecord(Node):
 
     def __getattr__(self, name: str) -> Any:
         # Reached only for a slot that was never set (or no attribute at all).
+        if name == "resource_specification":
+            return {}  # each time another one: executors are handed it, and may change it
         try:
             return _DEFAULTS[name]
         except KeyError:
@@ -188,7 +190,8 @@ class TaskRecord(Node):
         self.depends = ()
         self._kwargs = {}
         self.exec_fu = self.joins = self.stage = self.error = None
-        self._future = weakref.ref(self._future)
+        if not isinstance(self._future, weakref.ref):
+            self._future = weakref.ref(self._future)
 
     # --- as a mapping ---------------------------------------------------------------------------
 
