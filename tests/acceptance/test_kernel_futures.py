@@ -89,6 +89,8 @@ def test_what_runs_in_a_thread_is_not_cancelled(kernel, name):
     future = run()
     assert started.wait(10)
     if name != "inline":  # there it has not been taken yet: `submit` still runs
+        while future.task_status() != "launched":  # until the kernel knows that it was taken
+            threading.Event().wait(0.001)
         assert not future.cancel()
         event.set()
         assert future.result() is True
