@@ -10,7 +10,7 @@ An error says what happened, which value caused it, what would have been allowed
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -161,14 +161,16 @@ def _root_cause(
     while failures:
         cause, description = failures[0]
         path.append(description)
-        if not isinstance(cause, PropagatedException):
+        # By its type: an exception of the user's may answer anything when asked for its class.
+        hop = cast("PropagatedException", cause)
+        if not issubclass(type(cause), PropagatedException):
             return path, cause
         # Each hop already knows the way to its root: one step, not a walk, so that a chain of
         # n failures costs n and not n * n.
-        rest = cause._path
+        rest = hop._path
         if len(path) + len(rest) > _MAX_HOPS:
             rest = ["...", *rest[-(_MAX_HOPS - 2) :]] if rest[:1] != ["..."] else rest
-        return path + rest, cause.__cause__
+        return path + rest, hop.__cause__
     return path, None
 
 

@@ -183,17 +183,20 @@ def classify(error: BaseException) -> ev.Ended:
     return ev.Ended.dependency if is_dependency else ev.Ended.failed
 
 
-def joinable(record: TaskRecord, returned: Any) -> TypeError | None:
+def joinable(record: TaskRecord, returned: Any) -> BaseException | None:
     """Take the futures that a join app returned; the error if it returned something else."""
-    if isinstance(returned, Future):
-        record.joins = returned
-        return None
-    if isinstance(returned, list) and all(isinstance(f, Future) for f in returned):
-        record.joins = list(returned)
-        return None
+    try:
+        if isinstance(returned, Future):
+            record.joins = returned
+            return None
+        if isinstance(returned, list) and all(isinstance(f, Future) for f in returned):
+            record.joins = list(returned)
+            return None
+        wrong = _name_wrong(returned)
+    except BaseException as error:  # noqa: BLE001 - what is asked for its class may run any code
+        return error
     return TypeError(
-        f"join_app {record.func_name} must return a Future or a list of Futures, not "
-        f"{_name_wrong(returned)}"
+        f"join_app {record.func_name} must return a Future or a list of Futures, not {wrong}"
     )
 
 

@@ -129,6 +129,9 @@ class Submitter:
         except BaseException:
             # Ctrl-C: nobody will hold the future, and nobody may wait for it for ever.
             self._kernel.tasks.pop(record.id, None)
+            if self._gate is not None and record.gated:
+                record.gated = False
+                self._gate.leave()
             raise
 
     def _choose(self, executors: str | Sequence[str]) -> str:
