@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 
 import pytest
 
@@ -18,7 +17,7 @@ def _make_rude(*names):
     def rude(self, *args, **kwargs):
         raise BaseException("rude")
 
-    return type("Rude", (), {name: rude for name in names})
+    return type("Rude", (), dict.fromkeys(names, rude))
 
 
 RUDE = {
@@ -76,7 +75,7 @@ def _rude_error(*names):
     def rude(self, *args, **kwargs):
         raise BaseException("rude")
 
-    return type("RudeError", (Exception,), {name: rude for name in names})
+    return type("RudeError", (Exception,), dict.fromkeys(names, rude))
 
 
 @pytest.mark.parametrize(
@@ -118,8 +117,6 @@ def test_a_rude_exception_is_an_outcome_like_any_other(run_dir, kind, where):
         assert str(_error_of(dependent))
         assert type(_error_of(join_app(lambda: future)())).__name__ == "JoinError"
         assert same(2).result() == 2
-    del future, dependent
-    gc.collect()
 
 
 def _error_of(future):

@@ -123,6 +123,10 @@ class Submitter:
             if record.kwargs.get("outputs"):
                 # Who asks for the files is to hear of the error too.
                 future._files = (None, None, unstaged_outputs(record.kwargs, future, record.id))
+        self._take_on(record, waits)
+
+    def _take_on(self, record: TaskRecord, waits: list[Future[Any]] | None) -> None:
+        """Hand the task to the machine; one that was struck by Ctrl-C before that leaves nothing."""
         try:
             self._kernel.tasks[record.id] = record
             self._post(record, waits)
