@@ -7,7 +7,7 @@ outcome is `AppTimeout`, also where the function swallowed the exception and ret
 
 Two rules keep the exception where it belongs. Whoever comes first, the end of the function or the
 deadline, is decided once, by one atomic step. And when the deadline has won, the thread does not
-leave here before the exception has been raised or taken back, so it never hits anyone else.
+leave here before the exception has been raised, so it never hits anyone else.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from typing import Any
 
 from treadle.app._timer import call_later
 from treadle.errors import AppTimeout
+
+
+#: Far more steps than it takes until an exception that was left is raised.
+_STEPS = 1_000_000
 
 
 class _WalltimeOver(AppTimeout):
@@ -48,7 +52,7 @@ class _Race:
             return
         while not self._told:  # the timer is between two lines of its own
             time.sleep(0.0001)
-        _set_async_exception(self._thread_id, None)
+        _have_it_raised(self._thread_id)
 
     @property
     def is_late(self) -> bool:
@@ -115,11 +119,24 @@ def _setter() -> Callable[[Any, Any], int]:
     import ctypes  # noqa: PLC0415
 
     function = ctypes.pythonapi.PyThreadState_SetAsyncExc
-    return lambda thread_id, what: function(
-        ctypes.c_ulong(thread_id), None if what is None else ctypes.py_object(what)
-    )
+    return lambda thread_id, what: function(ctypes.c_ulong(thread_id), ctypes.py_object(what))
 
 
-def _set_async_exception(thread_id: int, what: type[BaseException] | None) -> None:
-    """Leave an exception for a thread, or with None take back one that was not raised yet."""
+def _set_async_exception(thread_id: int, what: type[BaseException]) -> None:
+    """Leave an exception for a thread; it takes the place of one that was not raised yet."""
     _setter()(thread_id, what)
+
+
+def _have_it_raised(thread_id: int) -> None:
+    """Make sure that no exception is left for this very thread.
+
+    One that was left can be taken back too, but then the interpreter goes on looking for it, in
+    all threads and for ever: everything is slower, and under a profiler nothing ends any more. So
+    another is put in its place, and is raised here.
+    """
+    try:
+        _set_async_exception(thread_id, _WalltimeOver)
+        for _ in range(_STEPS):
+            pass
+    except _WalltimeOver:
+        pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -182,3 +183,42 @@ def test_what_was_left_for_a_thread_can_be_taken_back() -> None:
     race.function_ended()
     race.function_ended()
     assert race.is_late
+
+
+_PROFILED = """
+import sys, time
+from treadle.app.timeout import call_with_walltime
+from treadle.errors import AppTimeout
+
+def swallow():
+    try:
+        while True:
+            pass
+    except AppTimeout:
+        return 1
+
+def late():
+    time.sleep(0.05)
+
+for func in (swallow, late):
+    try:
+        call_with_walltime(func, (), {}, limit_s=0.01, name="f")
+    except AppTimeout:
+        pass
+calls = 0
+def count(*what):
+    global calls
+    calls += 1
+sys.setprofile(count)
+(lambda: None)()
+sys.setprofile(None)
+print("calls", calls > 0)
+"""
+
+
+def test_after_a_walltime_the_interpreter_looks_for_no_exception_any_more():
+    # It did while an exception had been taken back: a profiled call then never ended.
+    done = subprocess.run(
+        [sys.executable, "-c", _PROFILED], capture_output=True, text=True, timeout=15
+    )
+    assert (done.stdout, done.stderr) == ("calls True\n", "")
