@@ -74,7 +74,7 @@ def soak_s() -> float:
 @pytest.fixture(autouse=True, scope="session")
 def loop_pipe() -> None:
     """Make and close an event loop: libuv keeps one pipe per process from the first one on."""
-    from treadle.runtime.engine import _new_loop  # noqa: PLC0415 - loads what most tests do not use
+    from treadle.runtime.engine import _new_loop
 
     _new_loop().close()
 

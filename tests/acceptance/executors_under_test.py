@@ -5,6 +5,8 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import multiprocessing.forkserver
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -96,3 +98,11 @@ IN_PROCESS = ("threads", "foreign", "inline")
 def config_on(name: str, run_dir: Any, **options: Any) -> Config:
     """A quiet configuration with one of them."""
     return Config([EXECUTORS[name]()], run_dir=run_dir, initialize_logging=False, **options)
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    """Wait for a condition that nobody announces."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        threading.Event().wait(0.005)

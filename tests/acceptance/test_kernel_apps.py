@@ -44,6 +44,11 @@ def add(x, y=0, inputs=()):
 
 
 @python_app
+def named_as_executors_name_theirs(x, func=None, resource_specification=None):
+    return x, func, resource_specification
+
+
+@python_app
 def fail(text="no luck"):
     raise ValueError(text)
 
@@ -337,3 +342,8 @@ def test_equal_cached_calls_in_flight_run_once(kernel, tmp_path):
     assert again.result() == "k"
     assert again.task_record.from_memo
     assert {f.task_status() for f in futures} == {"exec_done", "memo_done"}
+
+
+def test_an_app_may_name_its_arguments_as_executors_name_theirs(kernel):
+    future = named_as_executors_name_theirs(1, func=2, resource_specification=3)
+    assert future.result() == (1, 2, 3)

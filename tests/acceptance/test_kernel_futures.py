@@ -15,7 +15,7 @@ import pytest
 
 import treadle
 import treadle.errors
-from tests.acceptance.executors_under_test import IN_PROCESS, config_on
+from tests.acceptance.executors_under_test import IN_PROCESS, config_on, until
 from treadle import join_app, python_app
 from treadle.errors import DependencyError, NoDataFlowKernelError
 
@@ -113,7 +113,7 @@ def test_what_queues_at_its_executor_is_cancelled(run_dir):
 def test_a_join_is_cancelled_while_it_waits(kernel):
     inner: concurrent.futures.Future[int] = concurrent.futures.Future()
     future = join_app(lambda: inner)()
-    concurrent.futures.wait([same(1)])
+    until(lambda: future.task_status() == "joining")
     assert future.cancel()
     assert not inner.cancelled()
     inner.set_result(1)
@@ -470,3 +470,41 @@ def test_a_failed_task_lets_go_too(kernel):
     del argument
     future.exception().__traceback__ = None  # its frames hold the argument, as always in Python
     assert _gone(reference)
+
+
+# --- who may settle it ---------------------------------------------------------------------------
+
+
+def test_only_the_kernel_settles_a_future(kernel):
+    event = threading.Event()
+    future = wait_for(event)
+    with pytest.raises(concurrent.futures.InvalidStateError, match="by its kernel alone"):
+        future.set_result(3)
+    with pytest.raises(concurrent.futures.InvalidStateError, match="by its kernel alone"):
+        future.set_exception(ValueError())
+    event.set()
+    assert future.result() == "waited"
+
+
+def test_a_future_tells_whether_it_runs(run_dir):
+    begun, event = threading.Event(), threading.Event()
+
+    @python_app
+    def tell_and_wait():
+        begun.set()
+        return wait_for.local(event)
+
+    with treadle.load(config_on("threads", run_dir)):
+        future = tell_and_wait()
+        assert begun.wait(10)
+        assert future.running()
+        event.set()
+        assert future.result() == "waited"
+        assert not future.running()
+
+
+def test_a_call_is_pending_from_the_first_moment(kernel):
+    future = same(1)
+    assert "unsched" not in repr(future)
+    assert future.task_status() != "unsched"
+    future.result()

@@ -21,7 +21,6 @@ from typing import Any
 from treadle.app._timer import call_later
 from treadle.errors import AppTimeout
 
-
 #: Far more steps than it takes until an exception that was left is raised.
 _STEPS = 1_000_000
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from treadle.dataflow._lazy import LazyFuture
@@ -31,6 +32,7 @@ class Route:
 
     __slots__ = (
         "_marks",
+        "_names",
         "_submit",
         "_takes_specification",
         "executor",
@@ -42,7 +44,10 @@ class Route:
     def __init__(self, executor: Any, *, gated: bool = False) -> None:
         self.executor = executor
         self._submit: Callable[..., Future[Any]] = executor.submit
-        self._takes_specification = takes(executor.submit, "resource_specification")
+        #: What `submit` calls its own parameters: an app's argument of such a name would be taken
+        #: for one of them.
+        self._names = parameters(executor.submit)
+        self._takes_specification = "resource_specification" in self._names
         self.pickles = bool(getattr(executor, "pickles_tasks", False))
         self.quick = bool(getattr(executor, "submits_quickly", False))
         self._marks = gated and not self.quick and not self.pickles
@@ -66,6 +71,8 @@ class Route:
             func, args, kwargs = record.stage, (), {}
         elif self._marks:
             func = Marked(func)
+        if kwargs and not self._names.isdisjoint(kwargs):
+            func, args, kwargs = partial(func, *args, **kwargs), (), {}
         specification = record.resource_specification
         if self._takes_specification:
             future = self._submit(func, specification, *args, **kwargs)
@@ -91,7 +98,7 @@ class Route:
         if not block:
             if callable(cancel := getattr(executor, "cancel_queued", None)):
                 cancel()
-            if takes(executor.shutdown, "block"):
+            if "block" in parameters(executor.shutdown):
                 executor.shutdown(block=False)
                 return
         executor.shutdown()
@@ -101,12 +108,12 @@ class Route:
             self.track.pop(id(future), None)
 
 
-def takes(function: Callable[..., Any], parameter: str) -> bool:
-    """Whether a method of an executor has a parameter of this name."""
+def parameters(function: Callable[..., Any]) -> frozenset[str]:
+    """The names of the parameters of a method of an executor; none if it does not tell."""
     try:
-        return parameter in inspect.signature(function).parameters
+        return frozenset(inspect.signature(function).parameters)
     except (TypeError, ValueError):
-        return False
+        return frozenset()
 
 
 def _failed(error: BaseException | None) -> Future[Any]:

@@ -155,6 +155,8 @@ class Shell:
         try:
             bind(record, self._resolver)
             key = self._memoizer.make_key(record)
+            if key is not None and type(key) is not str:
+                raise TypeError(f"make_key() must return a str or None, not {key!r}")
         except BaseException as error:  # noqa: BLE001 - user code; it is the task's outcome
             self._cannot(record, error)
         else:
@@ -167,6 +169,8 @@ class Shell:
         except BaseException as failure:  # noqa: BLE001 - user code; it is the task's outcome
             self._cannot(record, failure)
             return
+        if record.phase is not Phase.looking_up:
+            return  # cancelled meanwhile: it is to hold nothing
         record.from_memo = found is not None
         if found is not None:
             record.exec_fu, record.error = found, error

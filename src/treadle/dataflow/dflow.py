@@ -79,14 +79,17 @@ class DataFlowKernel(Hooks, Ending):
         self.run_dir = make_run_directory(config.run_dir)
         #: Tells the logs of several kernels apart.
         self._extra = {RUN: self.run_dir}
-        self._stop_logging = start_logging(config.initialize_logging, log_dir=_path(self.run_dir))
         self.tasks: dict[int, TaskRecord] = {}
         self.executors: dict[str, ParslExecutor] = {}
         self.memoizer = _memoizer_of(config)
         self._usage = UsageTracker(config.usage_tracking, project_name=config.project_name)
-        self._usage.send_start([*config.executors, self.memoizer])
         self._engine = Engine.acquire()
+        self._stop_logging = _nothing
         try:
+            self._stop_logging = start_logging(
+                config.initialize_logging, log_dir=_path(self.run_dir)
+            )
+            self._usage.send_start([*config.executors, self.memoizer])
             self._build(config)
             self.memoizer.start(run_dir=self.run_dir, config_run_dir=config.run_dir)
             self.add_executors(config.executors)
@@ -161,7 +164,7 @@ class DataFlowKernel(Hooks, Ending):
         return dict(self._machine.counts)
 
     def add_executors(self, executors: Iterable[ParslExecutor]) -> None:
-        """Start executors and let apps use them.
+        """Start executors (but those with `managed=False`) and let apps use them.
 
         Raises:
             ConfigurationError: a label is used already.
@@ -180,7 +183,8 @@ class DataFlowKernel(Hooks, Ending):
         executor.run_dir = self.run_dir
         executor.run_id = self.run_id
         try:
-            executor.start()
+            if getattr(executor, "managed", True):
+                executor.start()
         except Exception as error:
             raise ConfigurationError(
                 f"executor {label!r} cannot be started: {type(error).__name__}: {error}"
@@ -308,6 +312,10 @@ class DataFlowKernel(Hooks, Ending):
     def __repr__(self) -> str:
         state = "cleaned up" if self._refusal is not None else "open"
         return f"<DataFlowKernel {self.run_dir} {state}, {len(self._machine.open)} open tasks>"
+
+
+def _nothing() -> None:
+    """Stop a log that was not begun."""
 
 
 def _path(directory: str) -> Any:

@@ -58,9 +58,7 @@ class AppFuture(LazyFuture[T]):
 
     def task_status(self) -> str:
         """The name of the task's state, as in `States`; `pending` from the moment of the call."""
-        status = self.task_record.status
-        # The engine has not looked at it yet; for the caller it is known and waits.
-        return States.pending.name if status is States.unsched else status.name
+        return _shown(self.task_record.status)
 
     @property
     def out(self) -> T:
@@ -95,9 +93,26 @@ class AppFuture(LazyFuture[T]):
             self._record.dfk.cancel(self._record)
         return self.cancelled()
 
+    def running(self) -> bool:
+        """True while an attempt runs, where its executor tells; it may be cancelled even so."""
+        attempt = None if self._record is None else self._record.exec_fu
+        return self._state in OPEN and attempt is not None and bool(attempt.running())
+
     def set_running_or_notify_cancel(self) -> bool:
-        """The kernel alone moves an AppFuture on."""
-        raise InvalidStateError("the state of an AppFuture is changed by its kernel alone")
+        """The kernel alone moves an AppFuture on.
+
+        Raises:
+            InvalidStateError: always.
+        """
+        raise InvalidStateError("an AppFuture is moved on and settled by its kernel alone")
+
+    def set_result(self, result: Any) -> None:
+        """See `set_running_or_notify_cancel`."""
+        self.set_running_or_notify_cancel()
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """See `set_running_or_notify_cancel`."""
+        self.set_running_or_notify_cancel()
 
     def __await__(self) -> Generator[Any, None, T]:
         import asyncio  # noqa: PLC0415 - 40 ms that only programs that await have paid already
@@ -146,7 +161,7 @@ class AppFuture(LazyFuture[T]):
         record = self._record
         if record is None:
             return super().__repr__()
-        state = States(record.status).name
+        state = _shown(record.status)
         return f"<{type(self).__name__} task {record.id} {record.func_name} {state}>"
 
 
@@ -160,6 +175,11 @@ def wait_until_done(future: LazyFuture[Any]) -> None:
 
 def _select(result: Any, kind: str, key: Any) -> Any:
     return result[key] if kind == "item" else getattr(result, key)
+
+
+def _shown(status: States) -> str:
+    # `unsched`: the engine has not looked at it yet; for the caller it is known and waits.
+    return States.pending.name if status is States.unsched else status.name
 
 
 def _call_in(loop: Any, fn: Callable[[], None]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from treadle.dataflow._gate import Gate
 from treadle.dataflow._outcomes import failures, show
-from treadle.dataflow._routes import Route, takes
+from treadle.dataflow._routes import Route, parameters
 from treadle.dataflow._rundir import make_run_directory
 from treadle.dataflow.futures import AppFuture
 from treadle.dataflow.states import States
@@ -137,10 +137,10 @@ def test_the_parameter_for_resources_is_looked_for_once():
 
     def without(func, *args, **kwargs): ...
 
-    assert takes(with_it, "resource_specification")
-    assert not takes(without, "resource_specification")
-    assert not takes(print, "resource_specification")
-    assert not takes(dict.get, "resource_specification")
+    assert "resource_specification" in parameters(with_it)
+    assert "resource_specification" not in parameters(without)
+    assert "resource_specification" not in parameters(print)
+    assert "resource_specification" not in parameters(dict.get)
 
 
 class Executor:
