@@ -497,7 +497,7 @@ def test_a_future_tells_whether_it_runs(run_dir):
     with treadle.load(config_on("threads", run_dir)):
         future = tell_and_wait()
         assert begun.wait(10)
-        assert future.running()
+        until(future.running)
         event.set()
         assert future.result() == "waited"
         assert not future.running()

@@ -39,13 +39,26 @@ def the_logger_is_left_as_it_was() -> Iterator[None]:
     assert state() == before
 
 
-def test_nothing_is_printed_unless_asked() -> None:
+@pytest.mark.parametrize("option", ["True", "False"])
+def test_a_good_run_prints_nothing_and_a_callback_that_raised_is_printed(
+    option: str, tmp_path: Path
+) -> None:
     code = (
-        "from treadle.log import logger\n"
-        "logger('x').error('an error'); logger('x').warning('a warning')\n"
+        "import treadle, sys\n"
+        "app = treadle.python_app(lambda x: x)\n"
+        f"config = treadle.Config(run_dir={str(tmp_path)!r}, initialize_logging={option})\n"
+        "with treadle.load(config):\n"
+        "    future = app(1)\n"
+        "    if len(sys.argv) > 1:\n"
+        "        future.add_done_callback(lambda f: 1 / 0)\n"
+        "    future.result()\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert (done.stdout, done.stderr) == (b"", b"")
+    good = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert (good.stdout, good.stderr) == (b"", b"")
+    bad = subprocess.run([sys.executable, "-c", code, "bad"], capture_output=True, check=True)
+    assert bad.stdout == b""
+    assert b"a callback of AppFuture raised" in bad.stderr
+    assert b"ZeroDivisionError" in bad.stderr
 
 
 def test_true_is_a_file_at_info(tmp_path: Path) -> None:
