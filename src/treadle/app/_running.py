@@ -76,7 +76,7 @@ def kill_running() -> int:
         for command in commands:
             command.kill()
     if commands:
-        logger("app").warning("%d commands that still ran were ended", len(commands))
+        logger("app").info("%d commands that still ran were ended", len(commands))
     return len(commands)
 
 
