@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import concurrent.futures
 import os
 from pathlib import Path
 
@@ -146,7 +147,7 @@ def test_it_stands_last_among_the_standard_providers(memory, work):
 
 def test_options_are_not_shown():
     provider = FsspecStaging(storage_options={"s3": {"secret": "hush"}})
-    assert "hush" not in repr(provider) + repr(provider._transfer())
+    assert "hush" not in repr(provider) + repr(provider._transfer(File("memory://a")))
     assert "'s3'" in repr(provider)
 
 
@@ -169,3 +170,13 @@ def test_without_fsspec_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("treadle.data_provider.data_manager.default_staging", default_staging[:4])
     with pytest.raises(StagingError, match=r"cannot stage file s3://b/x in.*treadle\[s3\]"):
         FakeKernel().dm.optionally_stage_in(File("s3://b/x"), len, "threads")
+
+
+def test_many_may_read_one_file_in_memory_at_once(tmp_path):
+    # fsspec gives all of them the same handle.
+    fsspec.filesystem("memory").pipe_file("/crowd/file.bin", bytes(range(256)) * 4000)
+    transfer = FsspecStaging()._transfer(File("memory://crowd/file.bin"))
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        targets = [str(tmp_path / str(n)) for n in range(64)]
+        list(pool.map(lambda t: transfer.fetch(File("memory://crowd/file.bin"), t), targets))
+    assert {os.path.getsize(target) for target in targets} == {256 * 4000}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import posixpath
+import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 _WHOLE_OR_NOT = frozenset({"abfs", "abfss", "az", "gcs", "gs", "s3", "s3a"})
 
 
+#: All who read a file of fsspec's memory share one handle, and so its position.
+_memory = threading.Lock()
+
+
 @dataclass(frozen=True)
 class FsspecTransfer:
     """Moves files by whichever file system fsspec has for the scheme."""
@@ -33,7 +38,8 @@ class FsspecTransfer:
         """Read to `target`; a size other than the one listed is an error."""
         fs, path = self._open(file)
         expected = fs.info(path).get("size")
-        fs.get_file(path, target)
+        with _memory if fs.protocol == "memory" else nullcontext():
+            fs.get_file(path, target)
         received = os.path.getsize(target)
         if expected is not None and received != expected:
             raise ConnectionError(f"{received} of {expected} bytes arrived")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -66,7 +67,19 @@ def _told_as(what: str) -> Iterator[None]:
         raise StagingError(f"{what}: {type(error).__name__}: {error}") from error
 
 
-class SeparateTask(Staging):
+class _Moves(Staging, ABC):
+    """A provider that moves files by a transfer."""
+
+    @abstractmethod
+    def _transfer(self, file: File) -> Transfer:
+        """Return what moves this file."""
+
+    def _name(self, file: File) -> str | None:
+        """Return the name of the local copy; None for that of the file."""
+        return None
+
+
+class SeparateTask(_Moves):
     """Moves files by tasks of their own.
 
     They run in this process, beside the engine, and so expect the executor's directory to be
@@ -75,18 +88,11 @@ class SeparateTask(Staging):
 
     in_executor = False
 
-    def _transfer(self) -> Transfer:
-        raise NotImplementedError
-
-    def _name(self, file: File) -> str | None:
-        """Return the name of the local copy; None for that of the file."""
-        return None
-
     def stage_in(
         self, dm: StagingPort, executor: str, file: File, parent_fut: Future[Any] | None
     ) -> DataFuture | None:
         """Submit a task that brings the file in."""
-        transfer = self._transfer()
+        transfer = self._transfer(file)
         dm.place(file, executor, name=self._name(file), absolute=not self.in_executor)
         task = self._submit(dm, executor, fetch_file, transfer, file, parent_fut)
         return DataFuture(task, file, tid=getattr(task, "tid", None))
@@ -95,7 +101,7 @@ class SeparateTask(Staging):
         self, dm: StagingPort, executor: str, file: File, app_fu: Future[Any]
     ) -> Future[Any] | None:
         """Submit a task that takes the file out when the app is done."""
-        transfer = self._transfer()
+        transfer = self._transfer(file)
         local = dm.place(file, executor, name=self._name(file), absolute=not self.in_executor)
         if not self.in_executor:
             os.makedirs(os.path.dirname(local), exist_ok=True)
@@ -118,15 +124,8 @@ class SeparateTask(Staging):
         )
 
 
-class InTask(Staging):
+class InTask(_Moves):
     """Moves files inside the task that uses them, where it runs."""
-
-    def _transfer(self) -> Transfer:
-        raise NotImplementedError
-
-    def _name(self, file: File) -> str | None:
-        """Return the name of the local copy; None for that of the file."""
-        return None
 
     def stage_in(
         self, dm: StagingPort, executor: str, file: File, parent_fut: Future[Any] | None
@@ -144,13 +143,13 @@ class InTask(Staging):
 
     def replace_task(self, dm: StagingPort, executor: str, file: File, func: Func) -> Func | None:
         """Return a function that first brings the file in."""
-        return FetchFirst(func, self._transfer(), file)
+        return FetchFirst(func, self._transfer(file), file)
 
     def replace_task_stage_out(
         self, dm: StagingPort, executor: str, file: File, func: Func
     ) -> Func | None:
         """Return a function that then takes the file out."""
-        return StoreAfterwards(func, self._transfer(), file)
+        return StoreAfterwards(func, self._transfer(file), file)
 
 
 class WrappedFunc:

@@ -68,7 +68,7 @@ class _Fsspec(Staging):
 
         return scheme in available_protocols()
 
-    def _transfer(self) -> Transfer:
+    def _transfer(self, file: File) -> Transfer:
         # Heavy, as above.
         from treadle.data_provider._fsspec_transfer import FsspecTransfer  # noqa: PLC0415
 

@@ -26,7 +26,7 @@ class _FTP(Staging, RepresentationMixin):
         """Return whether it is an ftp URL."""
         return file.scheme == "ftp"
 
-    def _transfer(self) -> Transfer:
+    def _transfer(self, file: File) -> Transfer:
         # Heavy, and most programs never meet an FTP server.
         from treadle.data_provider._ftp_transfer import FTPTransfer  # noqa: PLC0415
 

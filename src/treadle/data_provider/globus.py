@@ -67,7 +67,7 @@ class GlobusStaging(SeparateTask, RepresentationMixin):
         """Return whether it is a globus URL."""
         return file.scheme == "globus"
 
-    def _transfer(self) -> Transfer:
+    def _transfer(self, file: File) -> Transfer:
         where = Mapping(self.endpoint_uuid, self.endpoint_path, self.local_path)
         return GlobusTransfer(self.token_file, where, self.timeout_s, given=self.transfer_client)
 

@@ -22,7 +22,7 @@ class _HTTP(Staging, RepresentationMixin):
         """Return whether it is an http(s) URL."""
         return file.scheme in self.schemes
 
-    def _transfer(self) -> Transfer:
+    def _transfer(self, file: File) -> Transfer:
         # Heavy, and most programs never read from a web server.
         from treadle.data_provider._http_transfer import HTTPTransfer  # noqa: PLC0415
 

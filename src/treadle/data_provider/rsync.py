@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from treadle.data_provider._transfer import FetchFirst, InTask, StoreAfterwards, Transfer
+from treadle.data_provider._transfer import InTask, Transfer
 from treadle.errors import StagingError
 from treadle.repr import RepresentationMixin
 
 if TYPE_CHECKING:
-    from treadle.data_provider._staging_base import Func, StagingPort
     from treadle.data_provider.files import File
 
 
@@ -80,16 +79,6 @@ class RSyncStaging(InTask, RepresentationMixin):
         """Return whether it is a path or a `file:` URL."""
         return file.scheme == "file"
 
-    def replace_task(self, dm: StagingPort, executor: str, file: File, func: Func) -> Func | None:
-        """Return a function that first copies the file from the host."""
-        return FetchFirst(func, self._transfer_of(file), file)
-
-    def replace_task_stage_out(
-        self, dm: StagingPort, executor: str, file: File, func: Func
-    ) -> Func | None:
-        """Return a function that then copies the file to the host."""
-        return StoreAfterwards(func, self._transfer_of(file), file)
-
-    def _transfer_of(self, file: File) -> Transfer:
+    def _transfer(self, file: File) -> Transfer:
         # Made absolute here, on the submitting machine: elsewhere it would mean something else.
         return RSyncTransfer(self.hostname, self.command, os.path.abspath(file.path))

@@ -54,7 +54,7 @@ class ZipFileStaging(SeparateTask, RepresentationMixin):
             raise ZipAuthorityError(file)
         return True
 
-    def _transfer(self) -> Transfer:
+    def _transfer(self, file: File) -> Transfer:
         # Heavy: the compression libraries.
         from treadle.data_provider._zip_transfer import ZipTransfer  # noqa: PLC0415
 

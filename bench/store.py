@@ -1,4 +1,4 @@
-"""Print the store's rates on this machine: `python tests/unit/store/measure.py [directory]`.
+"""Print the store's rates on this machine: `python bench/store.py [directory]`.
 
 Puts of 200-byte payloads under 32-byte keys: one commit each, and one commit per 100, for both
 durabilities; then the rate of a scan that indexes and verifies everything, and of lazy reads.
@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from treadle.store import (
     CheckpointIndex,
@@ -20,7 +21,9 @@ from treadle.store import (
     load_or_create_secret,
     new_checkpoint_directory,
 )
-from treadle.store.log import Durability
+
+if TYPE_CHECKING:
+    from treadle.store.log import Durability
 
 PAYLOAD = os.urandom(200)
 
