@@ -127,23 +127,27 @@ def build(root: Path, sources: list[Path], output: Path) -> dict[str, list[AppFu
         futures["scan"] += scans
         futures["write_shard"].append(written)
         futures["pack"].append(pack(inputs=[written.outputs[0]], outputs=packed))
+        if number % 8 == 7:
+            print_progress(futures)
     futures["add_all"] = [add_all(*(f.out for f in futures["write_shard"]))]
     return futures
 
 
 def show_progress(futures: dict[str, list[AppFuture[Any]]]) -> None:
     """Tell twice a second how far the work is, until it is done."""
-    count = sum(map(len, futures.values()))
     pending: set[Future[Any]] = {f for group in futures.values() for f in group}
     while pending:
         _, pending = wait(pending, timeout=0.5)
-        parts = [
-            f"{app} {sum(f.done() for f in group)}/{len(group)}" for app, group in futures.items()
-        ]
-        line = f"  {100 * (count - len(pending)) // count:3} %  {'  '.join(parts)}"
-        print(f"\r{line}", end="", flush=True) if sys.stdout.isatty() else print(line, flush=True)
+        print_progress(futures)
     if sys.stdout.isatty():
         print()
+
+
+def print_progress(futures: dict[str, list[AppFuture[Any]]]) -> None:
+    """Tell how many calls of each app are done, of those made so far."""
+    parts = [f"{app} {sum(f.done() for f in group)}/{len(group)}" for app, group in futures.items()]
+    line = f"  {'  '.join(parts)}"
+    print(f"\r{line}", end="", flush=True) if sys.stdout.isatty() else print(line, flush=True)
 
 
 def print_times(futures: dict[str, list[AppFuture[Any]]]) -> None:
