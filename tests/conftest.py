@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import threading
 import zlib
 from collections.abc import Iterator
@@ -33,6 +34,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("treadle")
+
+# A shell starts what runs in its background with Ctrl-C ignored, and all it starts inherits that;
+# the programs that tests interrupt must not.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Tiers whose tests start threads and open files, and so are checked for what they leave.
 CHECKED_TIERS = ("integration", "acceptance")
