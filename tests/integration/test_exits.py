@@ -25,8 +25,10 @@ pytestmark = pytest.mark.timeout(60)
 PROMPT_S = 20
 
 HEAD = """
-import os, signal, sys, threading, time
+import os, signal, sys, threading, time, warnings
 import treadle
+# Python warns of a fork beside threads; what that does is what is tried here.
+warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)
 from treadle import Config, ThreadPoolExecutor, bash_app, join_app, python_app
 
 def config(**options):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -135,4 +136,6 @@ def test_a_server_has_to_prove_who_it_is(tmp_path, monkeypatch):
         assert "CERTIFICATE_VERIFY_FAILED" in str(error)
         assert left == []
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+        # From 3.12 on the library reads the certificates once per process.
+        monkeypatch.setattr(urllib.request, "_opener", None)
         assert stage(f"{web.url}/files/x", HTTPInTaskStaging(), work) == (BODY, ["x"])

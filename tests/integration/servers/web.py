@@ -43,6 +43,8 @@ def self_signed(directory: Path) -> ssl.SSLContext:
         absent("openssl", "install the package openssl of your system")
     cert, key = directory / "cert.pem", directory / "key.pem"
     line = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext"
+    # Newer Pythons are strict: what signs, even itself, has to say that it may.
+    line += " keyUsage=critical,digitalSignature,keyCertSign -addext"
     files = ["subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
     subprocess.run([*line.split(), *files], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
