@@ -30,7 +30,9 @@ class SlotUp(Struct, frozen=True):
 class SlotDown(Struct, frozen=True):
     """A slot has ended. `accused`: the attempt in its blame word; None if it ran none.
 
-    `ours`: by our own hand (`KillSlot`, or its zygote ended): it accuses nobody.
+    `ours`: by our own hand (`KillSlot`, or its zygote ended): it accuses nobody. All that the slot
+    had said (outcomes of rows, too) comes before this; what still stood in its socket is the
+    machine's again, without a `TakenBack`. A slot that ends before its `SlotUp` is told here, too.
     """
 
     slot: int
@@ -140,12 +142,23 @@ class Stored(Struct, frozen=True):
     type: str = ""
 
 
+class Sent(Struct, frozen=True):
+    """The bytes of a `Data` that this worker sent have left, or never will.
+
+    Told once for each `Data` that has objects; the end of a link (`LinkDown`) tells it for all of
+    that peer's. Until then the objects stay in memory.
+    """
+
+    peer: str
+    ask: int
+
+
 class LinkUp(Struct, frozen=True):
     """There is a link to the scheduler (the first, or a new one): register."""
 
 
 class LinkDown(Struct, frozen=True):
-    """The link to this peer is lost: the scheduler, or another worker."""
+    """The link to this peer is lost, or could not be had: the scheduler, or another worker."""
 
     peer: str
 
@@ -174,6 +187,7 @@ ShellEvent = (
     | Restored
     | NotRestored
     | Stored
+    | Sent
     | LinkUp
     | LinkDown
     | DrainAsked
@@ -212,7 +226,10 @@ class Feed(Struct, frozen=True):
 
 
 class TakeBack(Struct, frozen=True):
-    """Read an attempt out of a slot's socket again, if the slot has not read it yet."""
+    """Read an attempt out of a slot's socket again, if the slot has not read it yet.
+
+    Answer: `TakenBack`, or `Began` as usual.
+    """
 
     slot: int
     id: TaskId
@@ -252,7 +269,10 @@ class Restore(Struct, frozen=True):
 
 
 class Discard(Struct, frozen=True):
-    """Forget an object, in memory or on disk. No answer."""
+    """Forget an object, in memory or on disk, if it is there. No answer.
+
+    Never while it is spilled, restored or sent. Also for a result or for data that came too late.
+    """
 
     id: TaskId
     attempt: int
