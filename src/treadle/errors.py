@@ -68,7 +68,7 @@ class IllegalTransition(InternalError):
         story: its transitions so far, oldest first, one line each.
     """
 
-    def __init__(self, task_id: int, state: str, step: str, allowed: Iterable[str], story: str):
+    def __init__(self, task_id: int | str, state: str, step: str, allowed: Iterable[str], story: str):
         super().__init__(task_id, state, step, tuple(allowed), story)
         self.task_id = task_id
         self.state = state
@@ -341,6 +341,23 @@ class SerializationError(TreadleError):
 
 class DeserializationError(TreadleError):
     """Bytes could not be turned back into an object; nothing was lost but this object."""
+
+
+class WireError(TreadleError):
+    """A peer sent what is no message, or one that it may not send; or a message cannot be sent.
+
+    Attributes:
+        reason: what is wrong, in at most 300 characters; never what was in the message.
+    """
+
+    _LONGEST = 300
+
+    def __init__(self, reason: str):
+        self.reason = reason if len(reason) <= self._LONGEST else reason[: self._LONGEST - 3] + "..."
+        super().__init__(self.reason)
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class MemoKeyError(TreadleError):

@@ -79,7 +79,7 @@ class DataSpec(Struct, frozen=True, array_like=True, gc=False):
 class AttemptRow(Struct, frozen=True, array_like=True, gc=False):
     """How an earlier attempt of a task ended, for those who count failures."""
 
-    attempt: Count
+    attempt: Serial
     worker: Name
     failure: Failure
 
@@ -303,10 +303,11 @@ class Retried(Message, frozen=True, gc=False):
 
 
 class Upload(Message, frozen=True, gc=False):
-    """Give each item to these workers (answer to `Scatter`, or again after a worker was lost)."""
+    """Give each item, as this attempt, to these workers (answer to `Scatter`, or again after a
+    worker was lost)."""
 
     ask: Serial
-    items: Annotated[tuple[tuple[TaskId, WorkerIds], ...], Meta(max_length=MAX_ITEMS)]
+    items: Annotated[tuple[tuple[TaskId, Serial, WorkerIds], ...], Meta(max_length=MAX_ITEMS)]
 
 
 class Reply(Message, frozen=True, gc=False):

@@ -56,10 +56,11 @@ def session_of(id: TaskId) -> int | None:
 
 
 class Attempt(Struct, frozen=True, array_like=True, gc=False):
-    """One try at running a task. Attempts of a task are numbered from 1."""
+    """One try at running a task. The scheduler numbers all attempts it hands out, of whatever task,
+    in one row: a key that is forgotten and comes again shares no number with its past."""
 
     id: TaskId
-    attempt: Count
+    attempt: Serial
 
 
 class Held(Struct, frozen=True, array_like=True, gc=False):
@@ -69,7 +70,7 @@ class Held(Struct, frozen=True, array_like=True, gc=False):
     """
 
     id: TaskId
-    attempt: Count
+    attempt: Serial
     nbytes: Bytes
     type: Name = ""
     rows: Count = 1
@@ -79,7 +80,7 @@ class Input(Struct, frozen=True, array_like=True, gc=False):
     """An object that an attempt needs, and the workers it can be had from."""
 
     id: TaskId
-    attempt: Count
+    attempt: Serial
     nbytes: Bytes
     holders: WorkerIds
 

@@ -53,7 +53,7 @@ class Finished(Message, frozen=True, gc=False):
     """
 
     id: TaskId
-    attempt: Count
+    attempt: Serial
     nbytes: Bytes
     type: Name
     duration_s: Seconds
@@ -66,7 +66,7 @@ class Failed(Message, frozen=True, gc=False):
     """An attempt raised. `final`: another attempt would end the same way."""
 
     id: TaskId
-    attempt: Count
+    attempt: Serial
     failure: Failure
     duration_s: Seconds
     final: bool = False
@@ -78,7 +78,7 @@ class Died(Message, frozen=True, gc=False):
     signal's number."""
 
     id: TaskId
-    attempt: Count
+    attempt: Serial
     exit_code: ExitCode
     rows: Count = 1
 
@@ -91,7 +91,7 @@ class Returned(Message, frozen=True, gc=False):
     """
 
     id: TaskId
-    attempt: Count
+    attempt: Serial
     why: Name
     missing: Missing = ()
     rows: Count = 1
@@ -114,7 +114,7 @@ class NotFetched(Message, frozen=True, gc=False):
     """An object I was told to fetch could not be had from these workers."""
 
     id: TaskId
-    attempt: Count
+    attempt: Serial
     holders: WorkerIds
 
 
@@ -184,7 +184,7 @@ class Run(Message, frozen=True, gc=False):
     """
 
     id: TaskId
-    attempt: Count
+    attempt: Serial
     run_spec: bytes
     inputs: Annotated[tuple[Input, ...], Meta(max_length=MAX_ITEMS)] = ()
     rank: tuple[float, int] = (0.0, 0)
@@ -201,21 +201,21 @@ class Stop(Message, frozen=True, gc=False):
     """End this attempt, whatever it does. Answer: `Returned`, or the outcome it had already."""
 
     id: TaskId
-    attempt: Count
+    attempt: Serial
 
 
 class Free(Message, frozen=True, gc=False):
     """Nobody needs this object any longer. No answer."""
 
     id: TaskId
-    attempt: Count
+    attempt: Serial
 
 
 class Fetch(Message, frozen=True, gc=False):
     """Get a copy of this object. Answer: `Holding` or `NotFetched`."""
 
     id: TaskId
-    attempt: Count
+    attempt: Serial
     nbytes: Bytes
     holders: WorkerIds
 

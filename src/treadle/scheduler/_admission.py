@@ -1,0 +1,188 @@
+"""Tasks come in.
+
+A graph is ordered depth first, as a whole; tasks that come one by one are ordered as they came,
+except that a task whose inputs are there or under way takes the smallest order among them: what was
+begun is finished first. Nothing of a message is admitted if any of its tasks cannot be.
+"""
+
+from __future__ import annotations
+
+from treadle.scheduler._books import Books
+from treadle.scheduler._client import ClientState
+from treadle.scheduler._end import done, erred
+from treadle.scheduler._need import need
+from treadle.scheduler._order import depth_first_order
+from treadle.scheduler._relations import add, each
+from treadle.scheduler._release import want
+from treadle.scheduler._task import ORDER_BITS, Rare, TaskState
+from treadle.scheduler._transitions import ERRED, MEMORY, RELEASED
+from treadle.wire import NUMBER_BITS, Options, Refused, Submit, TaskId, TaskSpec
+
+
+def submit(books: Books, client: ClientState, message: Submit) -> None:
+    """Admit tasks, and have computed what the client wants of them."""
+    wrong = _first_fault(books, client, message)
+    if wrong is not None:
+        books.refuse("submit")
+        ids = tuple(spec.id for spec in message.tasks)
+        books.send(client, Refused("submit", wrong, ids))
+        return
+    books.submissions += 1
+    options = [books.options.setdefault(option, option) for option in message.options]
+    new = _admit(books, client, message, options)
+    if message.wants is None:
+        for ts in new:
+            want(ts, client)
+    else:
+        for id in message.wants:
+            desire(books, client, id)
+    for ts in new:
+        if ts.code == RELEASED and ts.needed:
+            need(books, ts)
+    if message.wants is None and len(new) < len(message.tasks):
+        for spec in message.tasks:  # some were known before: they are wanted, or wanted again
+            desire(books, client, spec.id)
+    books.slack += [ts for ts in new if ts.code == RELEASED and not ts.needed]
+
+
+def _admit(
+    books: Books, client: ClientState, message: Submit, options: list[Options]
+) -> list[TaskState]:
+    tasks = books.tasks
+    specs = message.tasks
+    base = books.submissions << ORDER_BITS
+    number = books.submissions if message.graph else client.session
+    orders = _orders(specs) if message.graph else range(len(specs))
+    name = group = None
+    new = []
+    for spec, order in zip(specs, orders, strict=True):
+        if spec.id in tasks:
+            continue
+        if spec.name != name or group is None or not group.n_tasks:
+            name = spec.name
+            group = books.group_of(name, number)
+        option = options[spec.options]
+        ts = TaskState(spec.id, spec.run_spec, group, option, base + order)
+        ts.retries = option.retries
+        tasks[spec.id] = ts
+        group.n_tasks += 1
+        group.counts[RELEASED] += 1
+        new.append(ts)
+        if spec.actor or spec.home is not None or spec.rows or spec.metadata is not None:
+            ts.rare = _rare(books, ts, spec)
+    # A graph may name a task before it describes it: link when all are there.
+    for spec in specs:
+        if spec.dependencies or spec.home is not None:
+            ts = tasks[spec.id]
+            if ts.deps is None and ts.code == RELEASED:
+                _link(books, ts, spec, graph=message.graph)
+    return new
+
+
+def _link(books: Books, ts: TaskState, spec: TaskSpec, *, graph: bool) -> None:
+    tasks = books.tasks
+    deps = None
+    rank = ts.rank
+    for id in spec.dependencies:
+        dep = tasks[id]
+        deps = dep if deps is None else add(deps, dep)
+        dep.dependers = ts if dep.dependers is None else add(dep.dependers, ts)
+        if dep.rank < rank:
+            rank = dep.rank
+    if spec.home is not None:
+        home = tasks[spec.home]
+        deps = add(deps, home)
+        home.dependers = add(home.dependers, ts)
+    ts.deps = deps
+    if not graph:
+        ts.rank = rank
+
+
+def _rare(books: Books, ts: TaskState, spec: TaskSpec) -> Rare:
+    rare = Rare(metadata=spec.metadata, actor=spec.actor)
+    if spec.rows:
+        rare.rows = spec.rows
+        rare.n_rows = len(spec.rows)
+    if spec.home is not None:
+        rare.home = books.tasks.get(spec.home)
+        ts.retries = 0  # a call may have changed the actor: trying it again is not the same
+    return rare
+
+
+def _orders(specs: tuple[TaskSpec, ...]) -> list[int]:
+    places = {spec.id: i for i, spec in enumerate(specs)}
+    return depth_first_order(
+        [[places[id] for id in spec.dependencies if id in places] for spec in specs]
+    )
+
+
+def desire(books: Books, client: ClientState, id: TaskId) -> bool:
+    """The client wants a task that is known; False if it is not."""
+    ts = books.tasks.get(id)
+    if ts is None:
+        return False
+    want(ts, client)
+    if ts.code == RELEASED:
+        need(books, ts)
+    elif not client.real:
+        pass
+    elif ts.code == MEMORY:
+        books.send(client, done(ts))
+    elif ts.code == ERRED:
+        books.send(client, erred(ts))
+    return True
+
+
+def _first_fault(books: Books, client: ClientState, message: Submit) -> str | None:
+    """Why a message cannot be admitted, in words; None if it can."""
+    tasks = books.tasks
+    known = None
+    n_options = len(message.options)
+    session = client.session
+    for spec in message.tasks:
+        id = spec.id
+        if type(id) is int and id >> NUMBER_BITS != session:
+            return f"task {id} is numbered by another session than yours ({session:x})"
+        if spec.options >= n_options:
+            return f"task {id!r} has options {spec.options}; the table has {n_options}"
+        if spec.dependencies or spec.home is not None:
+            if known is None:
+                known = {other.id for other in message.tasks}
+            for dep in spec.dependencies:
+                if dep not in known and dep not in tasks:
+                    return f"task {id!r} depends on {dep!r}, which is not known (any longer)"
+            wrong = _actor_fault(books, spec)
+            if wrong is not None:
+                return wrong
+    return _collision(books, message)
+
+
+def _actor_fault(books: Books, spec: TaskSpec) -> str | None:
+    if spec.home is None:
+        return None
+    home = books.tasks.get(spec.home)
+    if home is None:
+        return f"task {spec.id!r} is a call of actor {spec.home!r}, which is not known (any longer)"
+    if not home.actor:
+        return f"task {spec.id!r} is a call of {spec.home!r}, which is no actor"
+    if spec.rows or spec.actor:
+        return f"task {spec.id!r} is a call of an actor: it can be neither a bundle nor an actor"
+    return None
+
+
+def _collision(books: Books, message: Submit) -> str | None:
+    """A key that is known for other work: an error, not the first work's result."""
+    for spec in message.tasks:
+        ts = books.tasks.get(spec.id)
+        if ts is None:
+            continue
+        if ts.run_spec != spec.run_spec or ts.group.prefix.name != spec.name:
+            return (
+                f"key {ts.key!r} is known for other work ({ts.group.prefix.name}, {ts.state}); "
+                f"choose another key, or release that first"
+            )
+        if not ts.has_lost_dependencies and {dep.id for dep in each(ts.deps)} - {ts.home} != set(
+            spec.dependencies
+        ):
+            return f"key {ts.key!r} is known with other dependencies; choose another key"
+    return None

@@ -1,0 +1,51 @@
+"""A task is handed to a worker."""
+
+from __future__ import annotations
+
+from treadle.scheduler._books import Books
+from treadle.scheduler._occupancy import take
+from treadle.scheduler._relations import each
+from treadle.scheduler._task import TaskState
+from treadle.scheduler._transitions import PROCESSING, advance
+from treadle.scheduler._worker import WorkerState
+from treadle.wire import Input, Run
+
+#: Holders named for one input: as many as a worker would try.
+_HOLDERS = 8
+
+
+def start(
+    books: Books, ts: TaskState, ws: WorkerState, expected_s: float, *, ahead: bool = False
+) -> None:
+    """Give a task that is ready, and out of its queue, to a worker as a new attempt.
+
+    `expected_s`: what it is expected to take. `ahead`: a slot may get it behind another.
+    """
+    advance(ts, PROCESSING)
+    books.attempts += 1
+    ts.attempt = attempt = books.attempts
+    take(ws, ts, expected_s)
+    spec = ts.run_spec
+    assert spec is not None
+    inputs = tuple(map(_input, each(ts.deps))) if ts.deps is not None else ()
+    options = ts.options
+    rank = (options.priority, ts.rank)
+    rare = ts.rare
+    if rare is None:
+        run = Run(
+            ts.id, attempt, spec, inputs, rank, options.slots, options.resources,
+            options.walltime_s, ahead,
+        )  # fmt: skip
+    else:
+        home = rare.home
+        run = Run(
+            ts.id, attempt, spec, inputs, rank, options.slots, options.resources,
+            options.walltime_s, ahead, rare.actor, None if home is None else home.id,
+            rare.rows or (),
+        )  # fmt: skip
+    books.send(ws, run)
+
+
+def _input(dep: TaskState) -> Input:
+    holders = tuple([ws.id for ws in each(dep.holders)])
+    return Input(dep.id, dep.attempt, dep.nbytes or 0, holders[:_HOLDERS])

@@ -1,0 +1,13 @@
+"""What clients may ask."""
+
+from __future__ import annotations
+
+from treadle import wire
+from treadle.scheduler._books import Books
+from treadle.scheduler._client import ClientState
+
+
+def who_has(books: Books, client: ClientState, message: wire.WhoHas) -> None: ...
+def has_what(books: Books, client: ClientState, message: wire.HasWhat) -> None: ...
+def explain(books: Books, client: ClientState, message: wire.Explain) -> None: ...
+def story(books: Books, client: ClientState, message: wire.Story) -> None: ...

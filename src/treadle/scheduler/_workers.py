@@ -1,0 +1,29 @@
+"""Workers come and go."""
+
+from __future__ import annotations
+
+from treadle import wire
+from treadle.scheduler import _queues as queues
+from treadle.scheduler._books import Books
+from treadle.scheduler._client import ClientState
+from treadle.scheduler._events import PeerGone
+from treadle.scheduler._worker import WorkerState
+
+
+def register(books: Books, message: wire.Register, source: str) -> None:
+    """A worker is here, or here again."""
+    ws = WorkerState(message.worker, message.epoch, message.host, message.slots)
+    books.workers[message.worker] = ws
+    books.send(ws, wire.Registered(books.policy.beat_s, books.policy.lease_s))
+    queues.joined(books, ws)
+
+
+def unknown(books: Books, source: str) -> None: ...
+def status(books: Books, ws: WorkerState, message: wire.Status) -> None: ...
+def leaving(books: Books, ws: WorkerState, message: wire.Leaving) -> None: ...
+def beat(books: Books, ws: WorkerState, message: wire.Beat) -> None: ...
+def retire(books: Books, client: ClientState, message: wire.Retire) -> None: ...
+def link_lost(books: Books, peer: str) -> None: ...
+def peer_gone(books: Books, event: PeerGone) -> None: ...
+def tick(books: Books) -> None: ...
+def next_deadline(books: Books) -> float | None: ...
