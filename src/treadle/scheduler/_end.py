@@ -114,15 +114,18 @@ def _erred(books: Books, first: TaskState, blame: TaskState, *, was_active: bool
         if active:
             inputs_unneeded(books, ts)
         tell_erred(books, ts)
-        for other in each(ts.dependers):
-            if other.code == WAITING or other.code == NO_WORKER:
-                stack.append((other, True))
+        stack += [
+            (other, True)
+            for other in each(ts.dependers)
+            if other.code == WAITING or other.code == NO_WORKER
+        ]
 
 
 def erred(ts: TaskState) -> Erred:
     """What those who want a task that has erred are told."""
     blame = ts.exception_blame
-    assert blame is not None and blame.failure is not None
+    assert blame is not None
+    assert blame.failure is not None
     rare = ts.rare
     return Erred(
         ts.id,

@@ -71,8 +71,8 @@ class Scheduler:
         policy: what may be chosen about its decisions.
     """
 
-    def __init__(self, policy: Policy = Policy()) -> None:
-        self.books = Books(policy, _queues.Queues())
+    def __init__(self, policy: Policy | None = None) -> None:
+        self.books = Books(policy or Policy(), _queues.Queues())
 
     def handle(self, event: Struct | list[Any], *, source: str, now: float) -> list[Send]:
         """Take one event, or all messages of one frame; return what is to be sent, in order.
