@@ -27,15 +27,15 @@ Lists = Sequence[Sequence[int]]
 
 
 class Cycle(ValueError):
-    """Tasks wait for each other in a ring. `nodes`: the ring, each depends on the next."""
+    """Tasks wait for each other in a ring. `nodes`: the ring; each depends on the next."""
 
     def __init__(self, nodes: list[int]) -> None:
         self.nodes = nodes
-        shown = nodes if len(nodes) <= 8 else [*nodes[:7], "...", nodes[-1]]
-        ring = " -> ".join(str(node) for node in [*shown, nodes[0]])
+        shown = [*map(str, nodes)] if len(nodes) <= 8 else [*map(str, nodes[:7]), "..."]
         super().__init__(
-            f"{len(nodes)} tasks depend on each other in a ring ({ring}, each on the next), "
-            "so none of them can ever run; take one of these dependencies away"
+            f"tasks depend on each other in a ring of {len(nodes)}, each on the next: "
+            f"{' -> '.join([*shown, str(nodes[0])])}; none of them can ever run, so take one of "
+            "these dependencies away"
         )
 
 
