@@ -7,21 +7,34 @@ begun is finished first. Nothing of a message is admitted if any of its tasks ca
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from treadle.scheduler._books import Books
 from treadle.scheduler._client import ClientState
 from treadle.scheduler._end import done, erred
 from treadle.scheduler._need import need
-from treadle.scheduler._order import depth_first_order
+from treadle.scheduler._order import Cycle, depth_first_order
 from treadle.scheduler._relations import add, each
 from treadle.scheduler._release import want
 from treadle.scheduler._task import ORDER_BITS, Rare, TaskState
 from treadle.scheduler._transitions import ERRED, MEMORY, RELEASED
 from treadle.wire import NUMBER_BITS, Options, Refused, Submit, TaskId, TaskSpec
 
+#: Keys shown of a ring of tasks.
+_SHOWN = 8
+
 
 def submit(books: Books, client: ClientState, message: Submit) -> None:
     """Admit tasks, and have computed what the client wants of them."""
     wrong = _first_fault(books, client, message)
+    orders: Sequence[int] = range(len(message.tasks))
+    if wrong is None and message.graph:
+        try:
+            orders = _orders(message.tasks)
+        except Cycle as ring:
+            keys = [str(message.tasks[node].id) for node in ring.nodes[:_SHOWN]]
+            more = ", ..." if len(ring.nodes) > _SHOWN else ""
+            wrong = f"tasks wait for each other in a ring: {', '.join(keys)}{more}"
     if wrong is not None:
         books.refuse("submit")
         ids = tuple(spec.id for spec in message.tasks)
@@ -29,7 +42,7 @@ def submit(books: Books, client: ClientState, message: Submit) -> None:
         return
     books.submissions += 1
     options = [books.options.setdefault(option, option) for option in message.options]
-    new = _admit(books, client, message, options)
+    new = _admit(books, client, message, options, orders)
     if message.wants is None:
         for ts in new:
             want(ts, client)
@@ -46,13 +59,16 @@ def submit(books: Books, client: ClientState, message: Submit) -> None:
 
 
 def _admit(
-    books: Books, client: ClientState, message: Submit, options: list[Options]
+    books: Books,
+    client: ClientState,
+    message: Submit,
+    options: list[Options],
+    orders: Sequence[int],
 ) -> list[TaskState]:
     tasks = books.tasks
     specs = message.tasks
     base = books.submissions << ORDER_BITS
     number = books.submissions if message.graph else client.session
-    orders = _orders(specs) if message.graph else range(len(specs))
     name = group = None
     new = []
     for spec, order in zip(specs, orders, strict=True):
@@ -110,6 +126,7 @@ def _rare(books: Books, ts: TaskState, spec: TaskSpec) -> Rare:
 
 
 def _orders(specs: tuple[TaskSpec, ...]) -> list[int]:
+    """Depth first, for a whole graph. Raises `Cycle` if its tasks wait for each other."""
     places = {spec.id: i for i, spec in enumerate(specs)}
     return depth_first_order(
         [[places[id] for id in spec.dependencies if id in places] for spec in specs]
@@ -136,9 +153,10 @@ def desire(books: Books, client: ClientState, id: TaskId) -> bool:
 def _first_fault(books: Books, client: ClientState, message: Submit) -> str | None:
     """Why a message cannot be admitted, in words; None if it can."""
     tasks = books.tasks
-    known = None
     n_options = len(message.options)
     session = client.session
+    #: Tasks of the message that a task may depend on: all of a graph, else those before it.
+    near: dict[TaskId, None] = dict.fromkeys(s.id for s in message.tasks) if message.graph else {}
     for spec in message.tasks:
         id = spec.id
         if type(id) is int and id >> NUMBER_BITS != session:
@@ -146,14 +164,16 @@ def _first_fault(books: Books, client: ClientState, message: Submit) -> str | No
         if spec.options >= n_options:
             return f"task {id!r} has options {spec.options}; the table has {n_options}"
         if spec.dependencies or spec.home is not None:
-            if known is None:
-                known = {other.id for other in message.tasks}
             for dep in spec.dependencies:
-                if dep not in known and dep not in tasks:
+                if dep not in near and dep not in tasks:
                     return f"task {id!r} depends on {dep!r}, which is not known (any longer)"
             wrong = _actor_fault(books, spec)
             if wrong is not None:
                 return wrong
+        near[id] = None
+    for id in message.wants or ():
+        if id not in near and id not in tasks:
+            return f"the result {id!r} is wanted, which is not known (any longer)"
     return _collision(books, message)
 
 

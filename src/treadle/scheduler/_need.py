@@ -8,7 +8,7 @@ from treadle.scheduler._end import doom, err_by
 from treadle.scheduler._occupancy import leave
 from treadle.scheduler._relations import each
 from treadle.scheduler._task import TaskState
-from treadle.scheduler._transitions import ERRED, MEMORY, RELEASED, WAITING, advance
+from treadle.scheduler._transitions import ERRED, MEMORY, NO_WORKER, RELEASED, WAITING, advance
 from treadle.wire import Failure
 
 _LOST = Failure(
@@ -56,9 +56,10 @@ def again(books: Books, ts: TaskState, note: str) -> None:
     queues.has_room(books, ws)
     books.note(ts, note)
     advance(ts, RELEASED)
-    for dep in each(ts.deps):
+    deps = tuple(each(ts.deps))
+    for dep in deps:
         dep.n_waiters -= 1  # `need` counts it again: nothing is released in between
     need(books, ts)
-    if ts.code == RELEASED or ts.code == ERRED:
+    if ts.code != WAITING and ts.code != NO_WORKER:
         # It is not tried again; now its inputs may go.
-        books.slack.extend(dep for dep in each(ts.deps) if not dep.needed)
+        books.slack += [dep for dep in deps if not dep.needed]
