@@ -9,7 +9,7 @@ import asyncio
 import time
 from typing import Any
 
-from bench._cores import SLOTS, WORKERS, Graph
+from _cores import SLOTS, WORKERS, Graph
 
 CLIENT = "bench"
 

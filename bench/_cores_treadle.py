@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from bench._cores import SLOTS, WORKERS, Graph
+from _cores import SLOTS, WORKERS, Graph
 
 from treadle import wire
 from treadle.scheduler import Scheduler, Send

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-LIBRARIES = ("treadle", "parsl", "msgspec", "uvloop")
+LIBRARIES = ("treadle", "distributed", "parsl", "msgspec", "uvloop")
 
 
 def facts(command: str) -> dict[str, str]:
