@@ -1,4 +1,6 @@
-"""Draw the states of a task from the kernel's table of transitions into `docs/states.md`.
+"""Draw the states of a task from the machines' tables of transitions into `docs/states.md`.
+
+The kernel, the scheduler and the worker have a table each.
 
 Only what stands between a pair of generated markers is replaced; the prose around it is kept.
 `--check` writes nothing and fails if the page is stale.
@@ -12,6 +14,8 @@ from pathlib import Path
 
 from treadle.dataflow._transitions import TABLE
 from treadle.dataflow.states import FINAL_FAILURE_STATES, FINAL_STATES, States
+from treadle.scheduler import _transitions as scheduler
+from treadle.worker import _job as worker
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "states.md"
@@ -60,7 +64,53 @@ def table() -> str:
     return "\n".join(lines)
 
 
-PARTS = {"numbers": numbers, "diagram": diagram, "table": table}
+def scheduler_diagram() -> str:
+    """The scheduler's table as a Mermaid state diagram."""
+    # An identifier of Mermaid's has no hyphen; the name that is shown may have one.
+    names = {code: name.replace("-", "_") for code, name in enumerate(scheduler.STATES)}
+    lines = ["```mermaid", "stateDiagram-v2", "    direction LR"]
+    lines += [
+        f'    state "{scheduler.STATES[code]}" as {name}'
+        for code, name in names.items()
+        if name != scheduler.STATES[code]
+    ]
+    lines.append(f"    [*] --> {names[scheduler.RELEASED]}")
+    for old, row in scheduler.TABLE.items():
+        lines += [f"    {names[old]} --> {names[new]}" for new in row]
+        if not row:
+            lines.append(f"    {names[old]} --> [*]")
+    return "\n".join([*lines, "```"])
+
+
+def scheduler_table() -> str:
+    """Every legal step at the scheduler: where from, where to, and what happens."""
+    lines = ["| from | to | what happens |", "|---|---|---|"]
+    for old, row in scheduler.TABLE.items():
+        for new, why in row.items():
+            lines.append(f"| `{scheduler.STATES[old]}` | `{scheduler.STATES[new]}` | {why} |")
+    return "\n".join(lines)
+
+
+def worker_diagram() -> str:
+    """The worker's table of an attempt's stages as a Mermaid state diagram."""
+    lines = ["```mermaid", "stateDiagram-v2", "    direction LR"]
+    lines.append(f"    [*] --> {next(iter(worker.Stage)).name}")
+    for old in worker.Stage:
+        row = worker.TABLE[old]
+        lines += [f"    {old.name} --> {new.name}" for new in row]
+        if not row:
+            lines.append(f"    {old.name} --> [*]")
+    return "\n".join([*lines, "```"])
+
+
+PARTS = {
+    "numbers": numbers,
+    "diagram": diagram,
+    "table": table,
+    "scheduler diagram": scheduler_diagram,
+    "scheduler table": scheduler_table,
+    "worker diagram": worker_diagram,
+}
 
 
 def redrawn(page: str) -> str:

@@ -8,6 +8,8 @@ import sys
 from tests.architecture.house import ROOT
 from treadle.dataflow._transitions import TABLE, Step
 from treadle.dataflow.states import FINAL_FAILURE_STATES, FINAL_STATES, States
+from treadle.scheduler import _transitions as scheduler
+from treadle.worker import _job as worker
 
 #: What monitoring alone shows of a task.
 SHOWN_ONLY = {States.running, States.running_ended}
@@ -56,3 +58,28 @@ def test_the_page_of_states_explains_each_state():
     _, _, prose = page.partition("## What each means")
     prose, _, _ = prose.partition("\n## ")
     assert [state.name for state in States if f"`{state.name}`" not in prose] == []
+
+
+def test_the_schedulers_table_is_whole():
+    assert set(scheduler.TABLE) == set(range(1, len(scheduler.STATES)))
+    assert [old for old, row in scheduler.TABLE.items() if not row] == [scheduler.FORGOTTEN]
+    reached = {scheduler.RELEASED}
+    frontier = [scheduler.RELEASED]
+    while frontier:
+        fresh = set(scheduler.TABLE[frontier.pop()]) - reached
+        reached |= fresh
+        frontier.extend(fresh)
+    assert reached == set(scheduler.TABLE)
+
+
+def test_the_page_of_states_explains_each_state_of_the_scheduler():
+    page = (ROOT / "docs" / "states.md").read_text(encoding="utf-8")
+    _, _, prose = page.partition("## At the scheduler")
+    assert [name for name in scheduler.STATES[1:] if f"`{name}`\n:" not in prose] == []
+
+
+def test_the_workers_table_is_whole():
+    assert len(worker.TABLE) == len(worker.Stage)
+    assert [stage for stage in worker.Stage if not worker.TABLE[stage]] == [worker.Stage.gone]
+    reached = {new for row in worker.TABLE for new in row}
+    assert reached == set(worker.Stage)
