@@ -1,7 +1,9 @@
-"""What travels between processes: typed, bounded messages. Pure.
+"""What travels between processes: typed, bounded messages, in frames. Pure.
 
-A frame is a list of messages of one link, in order. What a message means, and who may send it, is
-told at its class; `TO_SCHEDULER` and its like say which stand on which link.
+`_terms`, `_client` and `_worker` say what messages there are and what they mean; `_links` who may
+say which to whom. `_codec` turns them into bytes and checks what comes back, `_frames` cuts a
+link's bytes into payloads, `_split` a long message into short ones. `_handshake` comes before all
+of it. Whatever a peer sends, `WireError` is all that is raised.
 """
 
 from __future__ import annotations
@@ -43,6 +45,42 @@ from treadle.wire._client import (
     Upload,
     WhoHas,
 )
+from treadle.wire._codec import (
+    MAX_MESSAGES,
+    Decoder,
+    decoder,
+    encode,
+    verify,
+)
+from treadle.wire._frames import (
+    HANDSHAKE_BYTES,
+    MAX_FRAME,
+    Frame,
+    FrameReader,
+    Kind,
+    frame,
+    header,
+)
+from treadle.wire._handshake import (
+    HANDSHAKE_S,
+    PROTOCOLS,
+    Agreed,
+    Handshake,
+    Party,
+    Rejected,
+    Step,
+)
+from treadle.wire._links import (
+    SPOKEN,
+    BetweenWorkers,
+    FromClient,
+    FromWorker,
+    Role,
+    ToClient,
+    ToWorker,
+)
+from treadle.wire._plain import MAX_DEPTH, MAX_METADATA
+from treadle.wire._split import frames_of, split
 from treadle.wire._terms import (
     FAILURES,
     MAX_ITEMS,
@@ -84,64 +122,8 @@ from treadle.wire._worker import (
     Stop,
 )
 
-#: What a client may say to the scheduler.
-FromClient = (
-    Attach
-    | Submit
-    | Desire
-    | Release
-    | Cancel
-    | Retry
-    | FireAndForget
-    | Scatter
-    | Replicate
-    | Rebalance
-    | Publish
-    | Unpublish
-    | GetPublished
-    | ListPublished
-    | WhoHas
-    | HasWhat
-    | Explain
-    | Story
-    | Retire
-    | ClientBeat
-    | Leave
-)
-#: What the scheduler may say to a client.
-ToClient = (
-    Attached
-    | Done
-    | Erred
-    | Cancelled
-    | Lost
-    | Retried
-    | Upload
-    | Reply
-    | Refused
-    | Beaten
-)
-#: What a worker may say to the scheduler.
-FromWorker = (
-    Register
-    | Started
-    | Finished
-    | Failed
-    | Died
-    | Returned
-    | Holding
-    | Dropped
-    | NotFetched
-    | Status
-    | Leaving
-    | Beat
-)
-#: What the scheduler may say to a worker.
-ToWorker = Registered | Run | Stop | Free | Fetch | Drain | Depart | Reset | Beaten
-#: What two workers may say to each other.
-BetweenWorkers = GetData | Data | Busy
-
 __all__ = [
+    "Agreed",
     "Attach",
     "Attached",
     "Attempt",
@@ -155,6 +137,7 @@ __all__ = [
     "ClientBeat",
     "Data",
     "DataSpec",
+    "Decoder",
     "Depart",
     "Desire",
     "Died",
@@ -169,30 +152,43 @@ __all__ = [
     "Fetch",
     "Finished",
     "FireAndForget",
+    "Frame",
+    "FrameReader",
     "Free",
     "FromClient",
     "FromWorker",
     "GetData",
     "GetPublished",
+    "HANDSHAKE_BYTES",
+    "HANDSHAKE_S",
+    "Handshake",
     "HasWhat",
     "Held",
     "Holding",
     "Input",
+    "Kind",
     "Leave",
     "Leaving",
     "ListPublished",
     "Lost",
+    "MAX_DEPTH",
+    "MAX_FRAME",
     "MAX_ITEMS",
+    "MAX_MESSAGES",
+    "MAX_METADATA",
     "Message",
     "NUMBER_BITS",
     "NotFetched",
     "Options",
     "Outcome",
+    "PROTOCOLS",
+    "Party",
     "Publish",
     "Rebalance",
     "Refused",
     "Register",
     "Registered",
+    "Rejected",
     "Release",
     "Replicate",
     "Reply",
@@ -201,10 +197,13 @@ __all__ = [
     "Retried",
     "Retry",
     "Returned",
+    "Role",
     "Run",
+    "SPOKEN",
     "Scatter",
     "Started",
     "Status",
+    "Step",
     "Stop",
     "Story",
     "Submit",
@@ -216,6 +215,13 @@ __all__ = [
     "Upload",
     "WhoHas",
     "WorkerId",
+    "decoder",
+    "encode",
+    "frame",
+    "frames_of",
+    "header",
     "session_of",
+    "split",
     "task_id",
+    "verify",
 ]

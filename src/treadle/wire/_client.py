@@ -17,6 +17,7 @@ from treadle.wire._terms import (
     Bytes,
     Count,
     Failure,
+    Finite,
     Ids,
     Message,
     Name,
@@ -37,7 +38,7 @@ class Options(Struct, frozen=True, array_like=True, gc=False):
     long an attempt may take.
     """
 
-    priority: float = 0.0
+    priority: Finite = 0.0
     retries: Count = 0
     slots: Annotated[int, Meta(ge=1, le=4096)] = 1
     resources: Annotated[tuple[tuple[Name, Amount], ...], Meta(max_length=64)] = ()

@@ -28,6 +28,8 @@ Serial = Annotated[int, Meta(ge=0, le=2**62)]
 Bytes = Annotated[int, Meta(ge=0, le=2**60)]
 Seconds = Annotated[float, Meta(ge=0, le=1e10)]
 Amount = Annotated[float, Meta(ge=0, le=1e18)]
+#: A number that others can be compared with: no NaN, which would upset every order it stands in.
+Finite = Annotated[float, Meta(ge=-1e300, le=1e300)]
 
 #: Of whom it is: a session's task (session << NUMBER_BITS | number), or a key that a user chose.
 TaskId: TypeAlias = (
@@ -39,9 +41,7 @@ Ids = Annotated[tuple[TaskId, ...], Meta(max_length=MAX_ITEMS)]
 WorkerIds = Annotated[tuple[WorkerId, ...], Meta(max_length=MAX_ITEMS)]
 
 
-class Message(
-    Struct, frozen=True, array_like=True, tag_field="message", tag=str.lower, gc=False
-):
+class Message(Struct, frozen=True, array_like=True, tag_field="message", tag=str.lower, gc=False):
     """What travels between two processes. Its tag is the name of its class in lower case."""
 
 

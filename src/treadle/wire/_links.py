@@ -1,0 +1,89 @@
+"""Who may say what to whom.
+
+The role of a peer is what its handshake proved; a message that stands on another link is refused
+while it is decoded.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from treadle.wire import _client as c
+from treadle.wire import _worker as w
+
+#: What a client may say to the scheduler.
+FromClient = (
+    c.Attach
+    | c.Submit
+    | c.Desire
+    | c.Release
+    | c.Cancel
+    | c.Retry
+    | c.FireAndForget
+    | c.Scatter
+    | c.Replicate
+    | c.Rebalance
+    | c.Publish
+    | c.Unpublish
+    | c.GetPublished
+    | c.ListPublished
+    | c.WhoHas
+    | c.HasWhat
+    | c.Explain
+    | c.Story
+    | c.Retire
+    | c.ClientBeat
+    | c.Leave
+)
+#: What the scheduler may say to a client.
+ToClient = (
+    c.Attached
+    | c.Done
+    | c.Erred
+    | c.Cancelled
+    | c.Lost
+    | c.Retried
+    | c.Upload
+    | c.Reply
+    | c.Refused
+    | c.Beaten
+)
+#: What a worker may say to the scheduler.
+FromWorker = (
+    w.Register
+    | w.Started
+    | w.Finished
+    | w.Failed
+    | w.Died
+    | w.Returned
+    | w.Holding
+    | w.Dropped
+    | w.NotFetched
+    | w.Status
+    | w.Leaving
+    | w.Beat
+)
+#: What the scheduler may say to a worker.
+ToWorker = (
+    w.Registered | w.Run | w.Stop | w.Free | w.Fetch | w.Drain | w.Depart | w.Reset | c.Beaten
+)
+#: What two workers may say to each other.
+BetweenWorkers = w.GetData | w.Data | w.Busy
+
+
+class Role(StrEnum):
+    """What a process is to the others."""
+
+    client = "client"
+    worker = "worker"
+    scheduler = "scheduler"
+
+
+#: (who speaks, who listens) -> the messages there are. No other two have a link.
+SPOKEN: dict[tuple[Role, Role], object] = {
+    (Role.client, Role.scheduler): FromClient,
+    (Role.scheduler, Role.client): ToClient,
+    (Role.worker, Role.scheduler): FromWorker,
+    (Role.scheduler, Role.worker): ToWorker,
+    (Role.worker, Role.worker): BetweenWorkers,
+}
