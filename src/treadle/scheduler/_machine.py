@@ -13,7 +13,7 @@ needed is released, and what is ready is placed: once for all messages of one fr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -84,15 +84,16 @@ class Scheduler:
         """
         books = self.books
         books.now = now
-        for message in event if type(event) is list else (event,):
-            if source.startswith("worker/"):
-                self._from_worker(message, source)
-            elif source.startswith("client/"):
-                self._from_client(message, source)
-            elif source == SHELL:
-                self._from_shell(message)
-            else:
-                books.refuse(f"unknown source {source}")
+        messages = event if type(event) is list else (event,)
+        if source.startswith("worker/"):
+            self._from_worker(messages, source)
+        elif source.startswith("client/"):
+            self._from_client(messages, source)
+        elif source == SHELL:
+            for fact in messages:
+                self._from_shell(fact)
+        else:
+            books.refuse("message of an unknown role")
         self._settle()
         return books.flush()
 
@@ -110,35 +111,36 @@ class Scheduler:
         if books.slack:
             relax(books)
 
-    def _from_worker(self, message: Any, source: str) -> None:
+    def _from_worker(self, messages: Iterable[Any], source: str) -> None:
         books = self.books
-        ws = books.workers.get(source[7:])
-        if type(message) is wire.Register:
-            _workers.register(books, message, source)
-        elif ws is None:
-            _workers.unknown(books, source)
-        else:
+        id = source.removeprefix("worker/")
+        for message in messages:
+            ws = books.workers.get(id)
             handler = _FROM_WORKER.get(type(message))
-            if handler is None:
+            if type(message) is wire.Register:
+                _workers.register(books, message, source)
+            elif handler is None:
                 books.refuse(f"{type(message).__name__} from a worker")
-                return
-            ws.last_seen = books.now
-            handler(books, ws, message)
+            elif ws is None:
+                _workers.unknown(books, source)
+            else:
+                ws.last_seen = books.now
+                handler(books, ws, message)
 
-    def _from_client(self, message: Any, source: str) -> None:
+    def _from_client(self, messages: Iterable[Any], source: str) -> None:
         books = self.books
-        client = books.clients.get(source)
-        if type(message) is wire.Attach:
-            _clients.attach(books, message, source)
-        elif client is None:
-            books.refuse("message of a client that is not attached")
-        else:
+        for message in messages:
+            client = books.clients.get(source)
             handler = _FROM_CLIENT.get(type(message))
-            if handler is None:
+            if type(message) is wire.Attach:
+                _clients.attach(books, message, source)
+            elif handler is None:
                 books.refuse(f"{type(message).__name__} from a client")
-                return
-            client.last_seen = books.now
-            handler(books, client, message)
+            elif client is None:
+                books.refuse("message of a client that is not attached")
+            else:
+                client.last_seen = books.now
+                handler(books, client, message)
 
     def _from_shell(self, event: Any) -> None:
         books = self.books
