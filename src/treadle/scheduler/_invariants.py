@@ -94,12 +94,12 @@ def _check_links(books: Books, ts: TaskState) -> None:
         if not has(other.deps, ts):
             _fail(ts, f"has the dependent {other.key}, which does not know it")
     for client in each(ts.wanters):
-        if client not in books.clients.values():
+        if books.clients.get(client.peer) != client:
             _fail(ts, f"is wanted by {client.peer}, who has left")
         if ts not in client.wants_what:
             _fail(ts, f"is wanted by {client.peer}, who does not know it")
     for ws in each(ts.holders):
-        if ws not in books.workers.values():
+        if books.workers.get(ws.id) != ws:
             _fail(ts, f"is held by worker {ws.id}, which is gone")
         if ts not in ws.has_what:
             _fail(ts, f"is held by worker {ws.id}, which does not know it")
