@@ -1,0 +1,143 @@
+"""Which clause of what a task asks for keeps it from which workers.
+
+Two questions: why a worker could never run it, and why a worker that could does not run it now.
+The answers are counted over all workers, the most frequent first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from treadle.scheduler._books import Books
+from treadle.scheduler._task import TaskState
+from treadle.scheduler._words import listed, named, nbytes, seconds
+from treadle.scheduler._worker import WorkerState
+
+#: Workers that one clause keeps from a task.
+Kept = list[WorkerState]
+
+
+def misfit(ws: WorkerState, ts: TaskState, now: float) -> str:
+    """The first clause by which the worker could never run the task; empty if it could."""
+    options = ts.options
+    if ws.draining:
+        return "draining"
+    if options.slots > ws.slots:
+        return "slots"
+    if _ends_too_early(ws, options.walltime_s, now):
+        return "ends"
+    if options.loose:
+        return ""
+    bound = options.hosts or options.workers
+    if bound and ws.host not in options.hosts and ws.id not in options.workers:
+        return "place"
+    for name, amount in options.resources:
+        if ws.resources.get(name, 0.0) < amount:
+            return name
+    return ""
+
+
+def _ends_too_early(ws: WorkerState, walltime_s: float | None, now: float) -> bool:
+    return walltime_s is not None and ws.ends_at is not None and ws.ends_at - now < walltime_s
+
+
+def hindrance(ws: WorkerState, ts: TaskState) -> str:
+    """The first clause by which a worker that fits cannot take the task now; empty if it can."""
+    if not ws.linked:
+        return "absent"
+    if ws.paused:
+        return "paused"
+    if ts.suspicious and ws.suspects:
+        return "suspect"
+    if not ts.options.loose:
+        for name, amount in ts.options.resources:
+            if ws.free.get(name, 0.0) < amount:
+                return name
+    if ts.options.slots > ws.slots - ws.slots_taken:
+        return "slots"
+    return ""
+
+
+def misfits(books: Books, ts: TaskState, now: float) -> str:
+    """Why no worker could ever run it, in words."""
+    kept = _gather(books, lambda ws: misfit(ws, ts, now))
+    return _told(kept, lambda clause, workers: _misfit(ts, clause, workers, now))
+
+
+def hindrances(books: Books, ts: TaskState, now: float) -> tuple[int, str]:
+    """How many workers could run it, and why none of them does now, in words."""
+    fit = [ws for ws in books.workers.values() if not misfit(ws, ts, now)]
+    kept: dict[str, Kept] = {}
+    for ws in fit:
+        kept.setdefault(hindrance(ws, ts), []).append(ws)
+    return len(fit), _told(
+        kept, lambda clause, workers: _hindrance(books, ts, clause, workers, now)
+    )
+
+
+def _gather(books: Books, clause_of: Callable[[WorkerState], str]) -> dict[str, Kept]:
+    kept: dict[str, Kept] = {}
+    for ws in books.workers.values():
+        kept.setdefault(clause_of(ws), []).append(ws)
+    return kept
+
+
+def _told(kept: dict[str, Kept], say: Callable[[str, Kept], str]) -> str:
+    most = sorted(kept.items(), key=lambda item: -len(item[1]))
+    return listed([f"{len(workers)} {say(clause, workers)}" for clause, workers in most])
+
+
+def _misfit(ts: TaskState, clause: str, workers: Kept, now: float) -> str:
+    options = ts.options
+    one = len(workers) == 1
+    have, are = ("has", "is") if one else ("have", "are")
+    if clause == "draining":
+        return f"{are} draining ({named([ws.id for ws in workers], 'worker')})"
+    if clause == "slots":
+        most = max(ws.slots for ws in workers)
+        return f"{have} too few slots (it takes {options.slots}, the most is {most})"
+    if clause == "ends":
+        last = max(ws.ends_at or now for ws in workers)
+        wall = seconds(options.walltime_s or 0.0)
+        what = "in a block that ends" if one else "in blocks that end"
+        return f"{are} {what} too early (in {seconds(last - now)}; its walltime is {wall})"
+    if clause == "place":
+        return f"{are} elsewhere than it may run ({_places(options.hosts, options.workers)})"
+    if clause == "":
+        return "could run it"
+    needs = next((amount for name, amount in options.resources if name == clause), 0.0)
+    most_of = max(ws.resources.get(clause, 0.0) for ws in workers)
+    return f"{have} too little {clause} (it needs {needs:g}, the most is {most_of:g})"
+
+
+def _places(hosts: tuple[str, ...], workers: tuple[str, ...]) -> str:
+    places = [named([repr(host) for host in hosts], "host")] if hosts else []
+    if workers:
+        places.append(named([repr(id) for id in workers], "worker"))
+    return " or ".join(places)
+
+
+def _hindrance(books: Books, ts: TaskState, clause: str, workers: Kept, now: float) -> str:
+    options = ts.options
+    one = len(workers) == 1
+    have, are = ("has", "is") if one else ("have", "are")
+    who = named([ws.id for ws in workers], "worker")
+    if clause == "absent":
+        since = min(ws.lost_at for ws in workers)
+        lease = seconds(books.policy.lease_s)
+        return f"{have} no link ({who}; since {seconds(now - since)} of {lease})"
+    if clause == "paused":
+        used = sum(ws.memory_used for ws in workers)
+        return f"{are} paused until memory is free ({who}; {nbytes(used)} used)"
+    if clause == "suspect":
+        return f"{have} another task that was involved in a death ({who})"
+    if clause == "slots":
+        taken, slots = sum(ws.slots_taken for ws in workers), sum(ws.slots for ws in workers)
+        needs = f", it takes {options.slots}" if options.slots > 1 else ""
+        return f"{have} no room (slots taken: {taken} of {slots}{needs})"
+    if clause == "":
+        return f"could take it ({who}), and it waits for its turn or a better one"
+    free = sum(max(ws.free.get(clause, 0.0), 0.0) for ws in workers)
+    total = sum(ws.resources.get(clause, 0.0) for ws in workers)
+    needs_of = next((amount for name, amount in options.resources if name == clause), 0.0)
+    return f"{have} too little {clause} free ({who}; {free:g} of {total:g}, it needs {needs_of:g})"

@@ -1,0 +1,211 @@
+"""Why a task is where it is, in one sentence.
+
+Two rules. *A cause, not a state*: the sentence names what has to happen for the task to go on, with
+numbers, and follows a chain of waiting tasks down to the one that does not wait. *Pure*: it looks
+at the books and changes nothing, so it may be asked at any time. It costs a walk over the workers,
+and is asked by people.
+"""
+
+from __future__ import annotations
+
+from treadle.scheduler import _queues as queues
+from treadle.scheduler._books import Books
+from treadle.scheduler._clauses import hindrances, misfits
+from treadle.scheduler._relations import each, size
+from treadle.scheduler._task import TaskState
+from treadle.scheduler._transitions import (
+    MEMORY,
+    NO_WORKER,
+    PROCESSING,
+    RELEASED,
+    WAITING,
+)
+from treadle.scheduler._words import count, first_line, named, nbytes, seconds
+from treadle.scheduler._worker import WorkerState
+from treadle.wire import FAILURES, TaskId
+
+
+def explain(books: Books, id: TaskId, now: float) -> str:
+    """Why the task is where it is, in one sentence.
+
+    Args:
+        books: of the scheduler.
+        id: the task.
+        now: the time, on the clock that the scheduler is told.
+    """
+    ts = books.tasks.get(id)
+    if ts is None:
+        return (
+            f"task {id!r} is not known: it was never submitted, or it is forgotten because nobody "
+            "needed it any longer"
+        )
+    return f"task {ts.key} {_why(books, ts, now)}"
+
+
+def story(books: Books, id: TaskId) -> list[str]:
+    """What has happened to the task, oldest first: its states, its failed attempts, and notes.
+
+    A task that is not known has no story.
+    """
+    ts = books.tasks.get(id)
+    if ts is None:
+        return []
+    lines = [f"{ts.key}: {' > '.join(ts.story)}"]
+    rare = ts.rare
+    if rare is not None:
+        for row in rare.earlier:
+            failure = row.failure
+            lines.append(
+                f"attempt {row.attempt} on worker {row.worker} failed "
+                f"({failure.kind}): {failure.type}: {failure.text}"
+            )
+        for when, text in rare.notes or ():
+            lines.append(f"{seconds(books.now - when)} ago: {text}")
+    if ts.attempt:
+        lines.append(f"its newest attempt is number {ts.attempt}")
+    return lines
+
+
+def _why(books: Books, ts: TaskState, now: float) -> str:
+    code = ts.code
+    if code == RELEASED:
+        return _released(ts)
+    if code == WAITING:
+        if ts.n_waiting_on:
+            return _waiting(books, ts, now)
+        return _in_line(ts) or _ready(books, ts, now)
+    if code == NO_WORKER:
+        return _no_worker(books, ts, now)
+    if code == PROCESSING:
+        return _processing(books, ts, now)
+    if code == MEMORY:
+        return _memory(ts)
+    return _erred(ts)
+
+
+# --- each state --------------------------------------------------------------------------------
+
+
+def _released(ts: TaskState) -> str:
+    if ts.run_spec is None:
+        return "is data that a client is giving to workers, and none of them has it yet"
+    tasks = named([other.key for other in each(ts.dependers)], "task")
+    return f"is not needed by anybody now; it stays known because {tasks} could need it again"
+
+
+def _waiting(books: Books, ts: TaskState, now: float) -> str:
+    missing = [dep for dep in each(ts.deps) if dep.code != MEMORY]
+    what = named([f"{dep.key} ({dep.state})" for dep in missing], "input")
+    root, steps = _root(missing)
+    far = f", {steps} task{'s' * (steps > 1)} further down," if steps else ""
+    return (
+        f"waits for {len(missing)} of its {size(ts.deps)} inputs: {what}; "
+        f"of these{far} {root.key} {_why(books, root, now)}"
+    )
+
+
+def _root(missing: list[TaskState]) -> tuple[TaskState, int]:
+    """Down the inputs that are missing, to a task that waits for none; and how far that is."""
+    best = min(missing, key=lambda dep: dep.n_waiting_on > 0)
+    steps = 0
+    while best.code == WAITING and best.n_waiting_on:
+        below = [dep for dep in each(best.deps) if dep.code != MEMORY]
+        best = min(below, key=lambda dep: dep.n_waiting_on > 0)
+        steps += 1
+    return best, steps
+
+
+def _in_line(ts: TaskState) -> str:
+    """A call that its actor has not been sent."""
+    home = ts.home
+    if home is None or home.rare is None or ts not in (home.rare.calls or ()):
+        return ""
+    calls = list(home.rare.calls or ())
+    earlier = calls.index(ts)
+    if not earlier:
+        return f"is the next call of actor {home.key}"
+    return f"is a call of actor {home.key}; {count(earlier, 'earlier call')} before it"
+
+
+def _ready(books: Books, ts: TaskState, now: float) -> str:
+    fit, clauses = hindrances(books, ts, now)
+    before = getattr(queues, "before", None)
+    n = 0 if before is None else before(books, ts)
+    place = f"{count(n, 'task')} before it" if n else "no task before it"
+    return f"is ready, with {place}; of {count(fit, 'worker')} that could run it, {clauses}"
+
+
+def _no_worker(books: Books, ts: TaskState, now: float) -> str:
+    if not books.workers:
+        return "has no worker to run on: there are none"
+    all = count(len(books.workers), "worker")
+    return f"has no worker to run on: of {all}, {misfits(books, ts, now)}"
+
+
+def _processing(books: Books, ts: TaskState, now: float) -> str:
+    ws = ts.processing_on
+    assert ws is not None
+    since = ws.executing.get(ts)
+    if since is not None:
+        does = f"runs on worker {ws.id} since {seconds(now - since)}"
+    else:
+        others = len(ws.executing)
+        does = f"was given to worker {ws.id}"
+        if ws.starts:
+            does += f" and has not begun there, where {count(others, 'other')} run"
+    average = ts.group.prefix.duration_s
+    if average is None:
+        does += "; how long it takes is not known"
+    else:
+        does += f"; it was expected to take {seconds(ws.processing[ts])}"
+    return does + _silence(books, ws, now) + _tries(ts)
+
+
+def _silence(books: Books, ws: WorkerState, now: float) -> str:
+    lease = seconds(books.policy.lease_s)
+    if not ws.linked:
+        return f"; there is no link to the worker since {seconds(now - ws.lost_at)} of {lease}"
+    silent = now - ws.last_seen
+    if silent > 2 * books.policy.beat_s:
+        return f"; the worker has said nothing for {seconds(silent)} of {lease}"
+    return ""
+
+
+def _tries(ts: TaskState) -> str:
+    earlier = () if ts.rare is None else ts.rare.earlier
+    if not earlier:
+        return ""
+    last = earlier[-1]
+    return (
+        f"; {count(len(earlier), 'earlier attempt')} failed, the last on {last.worker} with "
+        f"{_failed(last.failure.type, last.failure.text)}"
+    )
+
+
+def _memory(ts: TaskState) -> str:
+    where = named([ws.id for ws in each(ts.holders)], "worker")
+    if ts.actor:
+        calls = len(ts.rare.calls or ()) if ts.rare is not None else 0
+        return f"is an actor and lives on {where}, with {count(calls, 'call')} in line"
+    return f"is done: its result, {nbytes(ts.nbytes or 0)}, is on {where}{_tries(ts)}"
+
+
+def _erred(ts: TaskState) -> str:
+    blame = ts.exception_blame
+    assert blame is not None
+    assert blame.failure is not None
+    failure = blame.failure
+    who = "failed" if blame is ts else f"failed because {blame.key} did, on which it depends"
+    why = FAILURES.get(failure.kind, failure.kind)
+    text = f"{who}: {why}: {_failed(failure.type, failure.text)}"
+    rare = blame.rare
+    if rare is not None and len(rare.earlier) > 1:
+        text += f", after {count(len(rare.earlier), 'attempt')}"
+    if rare is not None and rare.suspicious:
+        text += f", involved in {count(rare.suspicious, 'death')}"
+    return text
+
+
+def _failed(type: str, text: str) -> str:
+    line = first_line(text)
+    return f"{type}: {line}" if line else type
