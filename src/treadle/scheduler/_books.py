@@ -12,7 +12,9 @@ from treadle.scheduler._client import ClientState
 from treadle.scheduler._events import Send
 from treadle.scheduler._groups import TaskGroup, TaskPrefix
 from treadle.scheduler._policy import Policy
+from treadle.scheduler._spans import Spans
 from treadle.scheduler._task import TaskState
+from treadle.scheduler._watch import Watch
 from treadle.scheduler._worker import WorkerState
 from treadle.wire import Message, Options, TaskId, WorkerId
 
@@ -47,6 +49,10 @@ class Books:
         #: Submissions so far, and attempts handed out so far.
         self.submissions = 0
         self.attempts = 0
+        #: Where bundles begin.
+        self.spans = Spans()
+        #: Leases and departures under way.
+        self.watch = Watch()
         #: Messages refused, by reason.
         self.refused: dict[str, int] = {}
         #: Tasks that may no longer be needed.

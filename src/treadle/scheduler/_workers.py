@@ -1,29 +1,187 @@
-"""Workers come and go."""
+"""Workers come and go, and say how they are."""
 
 from __future__ import annotations
 
 from treadle import wire
+from treadle.scheduler import _departures as departures
+from treadle.scheduler import _leases as leases
 from treadle.scheduler import _queues as queues
 from treadle.scheduler._books import Books
 from treadle.scheduler._client import ClientState
 from treadle.scheduler._events import PeerGone
+from treadle.scheduler._loss import died_of
+from treadle.scheduler._need import again
+from treadle.scheduler._reconcile import reconcile, stop_stale
 from treadle.scheduler._worker import WorkerState
 
 
 def register(books: Books, message: wire.Register, source: str) -> None:
     """A worker is here, or here again."""
-    ws = WorkerState(message.worker, message.epoch, message.host, message.slots)
-    books.workers[message.worker] = ws
+    id = message.worker
+    if source != f"worker/{id}":
+        books.refuse("register under another name")
+        return
+    watch = books.watch
+    if message.epoch <= watch.departed.get(id, -1):
+        books.refuse("register of a worker that was sent away")
+        departures.tell_stranger(books, id, wire.Depart())
+        return
+    ws = books.workers.get(id)
+    if ws is not None and message.epoch < ws.epoch:
+        books.refuse("register of an older process")
+        departures.tell_stranger(books, id, wire.Reset(f"worker {id} is another process by now"))
+        return
+    if ws is not None and message.epoch > ws.epoch:
+        departures.part(books, ws, "was replaced by a new process of its name", accuses=True)
+        ws = None
+    watch.departed.pop(id, None)
+    watch.strangers.pop(source, None)
+    took = ws is not None and _takes_work(ws)
+    if ws is None:
+        ws = books.workers[id] = _new(message)
+        leases.watch(books)
+    ws.linked = True
+    ws.paused = False  # if it is, it says so next
+    ws.last_seen = books.now
+    if message.ends_in_s is not None:
+        ws.ends_at = books.now + message.ends_in_s
     books.send(ws, wire.Registered(books.policy.beat_s, books.policy.lease_s))
-    queues.joined(books, ws)
+    if ws.draining:
+        books.send(ws, wire.Drain())
+    reconcile(books, ws, message)
+    _opened(books, ws, took=took)
 
 
-def unknown(books: Books, source: str) -> None: ...
-def status(books: Books, ws: WorkerState, message: wire.Status) -> None: ...
-def leaving(books: Books, ws: WorkerState, message: wire.Leaving) -> None: ...
-def beat(books: Books, ws: WorkerState, message: wire.Beat) -> None: ...
-def retire(books: Books, client: ClientState, message: wire.Retire) -> None: ...
-def link_lost(books: Books, peer: str) -> None: ...
-def peer_gone(books: Books, event: PeerGone) -> None: ...
-def tick(books: Books) -> None: ...
-def next_deadline(books: Books) -> float | None: ...
+def _new(message: wire.Register) -> WorkerState:
+    resources = dict(message.resources)
+    return WorkerState(
+        message.worker,
+        message.epoch,
+        message.host,
+        message.slots,
+        resources,
+        dict(resources),
+        memory_bytes=message.memory_bytes,
+        block=message.block,
+        starts=message.starts,
+    )
+
+
+def _takes_work(ws: WorkerState) -> bool:
+    return ws.linked and not ws.paused and not ws.draining
+
+
+def _opened(books: Books, ws: WorkerState, *, took: bool) -> None:
+    """Tell the queues if the worker takes work, and did not; or the other way round."""
+    takes = _takes_work(ws)
+    if takes and not took:
+        queues.joined(books, ws)
+    elif took and not takes:
+        queues.left(books, ws)
+
+
+def unknown(books: Books, source: str) -> None:
+    """Somebody who was given up, or sent away, is still there: tell it, once a beat."""
+    books.refuse("message of a worker that is not known")
+    strangers = books.watch.strangers
+    told = strangers.get(source)
+    if told is not None and books.now - told < books.policy.beat_s:
+        return
+    strangers[source] = books.now
+    leases.watch(books)
+    id = source[7:]
+    message: wire.Message = wire.Reset(f"worker {id} was given up for lost")
+    if id in books.watch.departed:
+        message = wire.Depart()
+    departures.tell_stranger(books, id, message)
+
+
+def status(books: Books, ws: WorkerState, message: wire.Status) -> None:
+    """A worker says how it is."""
+    ws.memory_used = message.memory_bytes
+    ws.spilled_bytes = message.spilled_bytes
+    took = _takes_work(ws)
+    ws.paused = message.paused
+    _opened(books, ws, took=took)
+
+
+def leaving(books: Books, ws: WorkerState, message: wire.Leaving) -> None:
+    """A worker must go soon."""
+    ends_at = books.now + message.grace_s
+    ws.ends_at = ends_at if ws.ends_at is None else min(ws.ends_at, ends_at)
+    departures.drain(books, ws)
+
+
+def beat(books: Books, ws: WorkerState, message: wire.Beat) -> None:
+    """A worker is alive. What it was given and does not know of in two beats never arrived."""
+    books.send(ws, wire.Beaten(message.number))
+    listed = {attempt.attempt for attempt in message.attempts}
+    unlisted = ws.unlisted
+    for ts in list(ws.processing):
+        if ts.processing_on is not ws:
+            continue  # what came before has ended it
+        if ts.attempt in listed or ts.attempt > ws.beat_attempt:
+            unlisted.pop(ts, None)
+        elif message.number > unlisted.setdefault(ts, message.number):
+            again(books, ts, f"{ws.id} never got it")
+    stop_stale(books, ws, message.attempts)
+    ws.beat_attempt = books.attempts
+
+
+def retire(books: Books, client: ClientState, message: wire.Retire) -> None:
+    """A client wants these workers drained; the answer comes when they have been sent away."""
+    watch = books.watch
+    strange = [id for id in message.workers if id not in books.workers and id not in watch.departed]
+    if strange:
+        text = f"no such worker: {', '.join(strange[:10])} (nothing was done)"
+        books.send(client, wire.Reply(message.ask, error=text))
+        return
+    workers = [books.workers[id] for id in dict.fromkeys(message.workers) if id in books.workers]
+    key = (client.peer, message.ask)
+    watch.asks[key] = {ws.id: None for ws in workers}
+    for ws in workers:
+        ws.retired_by.append(key)
+        departures.drain(books, ws)
+    departures.answer(books, *key)
+
+
+def link_lost(books: Books, peer: str) -> None:
+    """A worker's link is lost: its lease begins."""
+    ws = books.workers.get(peer[7:])
+    if ws is not None and ws.linked:
+        took = _takes_work(ws)
+        ws.linked = False
+        ws.lost_at = books.now
+        _opened(books, ws, took=took)
+
+
+def peer_gone(books: Books, event: PeerGone) -> None:
+    """A worker is surely gone."""
+    ws = books.workers.get(event.peer[7:])
+    if ws is None:
+        return
+    why = event.why
+    if not why:
+        code = event.exit_code
+        why = "is gone" if code is None else f"died {died_of(code)}"
+    departures.part(books, ws, why, accuses=event.accuses, exit_code=event.exit_code)
+
+
+def tick(books: Books) -> None:
+    """Give up whose lease is over, and let drains go on."""
+    due = leases.due(books)
+    if due:
+        leases.catch_up(books)
+        lease_s = books.policy.lease_s
+        for ws in list(books.workers.values()):
+            if leases.left(books, ws, lease_s) <= 0:
+                departures.part(books, ws, leases.how(books, ws), accuses=True)
+    if books.watch.draining:
+        departures.proceed(books, all=due)
+
+
+def next_deadline(books: Books) -> float | None:
+    """When a look at leases, or at who drains, is wanted."""
+    if books.watch.draining and departures.changed(books):
+        return books.now
+    return books.watch.look_at
