@@ -11,7 +11,8 @@ MAX_DEPTH = 16
 #: Most values in the metadata of one task, itself included.
 MAX_METADATA = 1_000
 
-_LEAVES = (type(None), bool, int, float, str, bytes)
+_LEAVES = (str, int, float, bool, type(None), bytes)
+_KEYS = (str, int)
 
 
 def fault_of(value: object, *, most: int | None = None) -> str | None:
@@ -30,13 +31,16 @@ def fault_of(value: object, *, most: int | None = None) -> str | None:
             return f"it is nested deeper than {MAX_DEPTH}"
         below: list[object] = []
         for item in level:
-            if isinstance(item, list | tuple):
-                below += item
-            elif isinstance(item, dict):
-                if not all(isinstance(key, str | int) for key in item):
-                    return "a key in it is neither text nor a number"
+            if type(item) in _LEAVES:
+                continue
+            if isinstance(item, dict):
+                for key in item:
+                    if type(key) not in _KEYS:
+                        return "a key in it is neither text nor a whole number"
                 below += item.values()
-            elif not isinstance(item, _LEAVES):
+            elif isinstance(item, list | tuple):
+                below += item
+            else:
                 return f"it has a {type(item).__name__[:40]} in it"
         level = below
         depth += 1

@@ -215,7 +215,7 @@ def test_plain_values_are_taken_as_they_are():
     [
         (nested(MAX_DEPTH + 1), "nested deeper than 16"),
         (nested(300), "nested deeper than 16"),
-        ({"k": {1.5: 2}}, "a key in it is neither text nor a number"),
+        ({"k": {1.5: 2}}, "a key in it is neither text nor a whole number"),
         ({"k": msgspec.msgpack.Ext(5, b"")}, "it has a Ext in it"),
     ],
 )
