@@ -1,0 +1,384 @@
+"""The promises, judged from outside the machines by what passes their doors.
+
+`Resolutions`: what clients are told. `Attempts`: what the scheduler orders. `Workers`: what slots
+really do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tests.simulation.programs import Program
+from treadle import wire
+from treadle.wire import Run, TaskId
+
+if TYPE_CHECKING:
+    from tests.simulation.model import Known, Model
+    from tests.simulation.slots import Slot
+    from tests.simulation.world import World
+
+#: A task is erred by this many deaths.
+DEATHS = 3
+
+
+class Want:
+    """What one client was told of one task."""
+
+    __slots__ = ("asked", "told", "wanted")
+
+    def __init__(self) -> None:
+        self.wanted = True
+        #: 'pending', 'done', 'erred', 'cancelled'.
+        self.told = "pending"
+        #: It was asked for (again) since it was told, so it may be told again.
+        self.asked = True
+
+
+class Resolutions:
+    """Each wanted task resolves once for each time it was asked for, and rightly."""
+
+    def __init__(self, world: World, model: Model) -> None:
+        self.world = world
+        self.model = model
+        self.wants: dict[str, dict[TaskId, Want]] = {}
+
+    # --- what clients ask --------------------------------------------------------------------
+
+    def want(self, peer: str, ids: tuple[TaskId, ...], *, retry: bool = False) -> None:
+        mine = self.wants.setdefault(peer, {})
+        for id in ids:
+            for known in self.model.rows_of(id, self.model.tasks[id].bundle.rows):
+                want = mine.get(known.id)
+                if want is None:
+                    if not retry:
+                        mine[known.id] = Want()
+                    continue
+                want.asked = True
+                want.wanted = True
+
+    def release(self, peer: str, ids: tuple[TaskId, ...]) -> None:
+        for id in ids:
+            for known in self.model.rows_of(id, self.model.tasks[id].bundle.rows):
+                want = self.wants.get(peer, {}).get(known.id)
+                if want is not None:
+                    want.wanted = False
+
+    def attach(self, peer: str) -> None:
+        for want in self.wants.get(peer, {}).values():
+            want.asked = True
+
+    def leave(self, peer: str) -> None:
+        self.wants.pop(peer, None)
+
+    # --- what they are told ------------------------------------------------------------------
+
+    def said(self, peer: str, message: Any) -> None:
+        kind = type(message)
+        if kind is wire.Done:
+            self._each(peer, message, self._done)
+        elif kind is wire.Erred:
+            self._each(peer, message, self._erred)
+        elif kind is wire.Cancelled:
+            self._each(peer, message, self._cancelled)
+        elif kind is wire.Lost:
+            self._each(peer, message, self._lost)
+        elif kind is wire.Retried:
+            self._each(peer, message, self._retried)
+        elif kind is wire.Attached and not message.resumed:
+            self.wants[peer] = {}
+        elif kind is wire.Refused:
+            self.world.sometimes(f"refused: {message.what}")
+            for id in message.ids:
+                want = self.wants.get(peer, {}).get(id)
+                if want is not None:
+                    want.wanted = False
+
+    def _each(self, peer: str, message: Any, check: Any) -> None:
+        for place, known in enumerate(self.model.rows_of(message.id, message.rows)):
+            want = self.wants.get(peer, {}).get(known.id)
+            if want is None or not want.wanted:
+                self._wrong(peer, message, "of a task that it does not want")
+            else:
+                check(peer, message, known, want, place)
+
+    def _wrong(self, peer: str, message: Any, why: str) -> None:
+        self.world.fail("resolution", f"{peer} is told {message}, {why}")
+
+    def _tells(self, peer: str, message: Any, want: Want, new: str) -> None:
+        if want.told == new and not want.asked:
+            self._wrong(peer, message, "once more, without having asked again")
+        if want.told not in ("pending", new) and not want.asked:
+            self._wrong(peer, message, f"after it was told: {want.told}")
+        if want.told != new:
+            self.model.progress_at = self.world.now
+        want.told = new
+        want.asked = False
+
+    def _done(self, peer: str, done: wire.Done, known: Known, want: Want, place: int) -> None:
+        self._tells(peer, done, want, "done")
+        if not known.accepted:
+            self._wrong(peer, done, "of which no newest attempt has finished")
+        if known.cancelled:
+            self._wrong(peer, done, "after it was cancelled")
+        if not done.holders and not known.actor:
+            self._wrong(peer, done, "which nobody holds")
+        if done.inline is not None and known.value is not None:
+            values = msgspec.msgpack.decode(done.inline)
+            if values[place] != known.value:
+                self._wrong(peer, done, f"whose value {values} should be {known.value}")
+
+    def _erred(self, peer: str, erred: wire.Erred, known: Known, want: Want, place: int) -> None:
+        self._tells(peer, erred, want, "erred")
+        model = self.model
+        if erred.blame not in model.lineage(known.id):
+            self._wrong(peer, erred, "and the blame is on a task it does not depend on")
+        blamed = model.tasks[erred.blame]
+        why = self._undeserved(blamed, erred)
+        if why:
+            self._wrong(peer, erred, why)
+        self.world.sometimes(f"erred: {erred.failure.kind}")
+        if erred.blame != known.id:
+            self.world.sometimes("erred for another's fault")
+
+    def _undeserved(self, blamed: Known, erred: wire.Erred) -> str:
+        """Why this task does not deserve this failure; empty: it does."""
+        kind, program = erred.failure.kind, blamed.program
+        if program is None:
+            return "" if kind == "lost" and self.model.losses else "of data that was not lost"
+        if kind == "exception":
+            if not program.raises:
+                return "though it never raises"
+            if blamed.failures <= blamed.options.retries and not program.final:
+                return f"with {blamed.failures} failures and {blamed.options.retries} retries"
+        elif kind == "killed":
+            if blamed.possible < DEATHS:
+                return f"after {blamed.possible} deaths"
+        elif kind == "walltime":
+            if blamed.options.walltime_s is None:
+                return "though it has no walltime"
+        elif kind == "memory":
+            if "giants" not in self.world.swarm.features:
+                return "though it is small"
+        elif kind == "actor":
+            if not (blamed.actor or blamed.home):
+                return "though it is no actor"
+        elif kind == "lost":
+            return "" if self.model.losses else "though nothing was lost"
+        else:
+            return "a failure that must not be"
+        return ""
+
+    def _cancelled(
+        self, peer: str, message: wire.Cancelled, known: Known, want: Want, place: int
+    ) -> None:
+        self._tells(peer, message, want, "cancelled")
+        self.world.sometimes("cancelled")
+        known.cancelled = known.cancel_asked
+        lost = any(self.model.tasks[id].program is None for id in self.model.lineage(known.id))
+        lost = lost or any(
+            not self.model.tasks[id].submits or self.model.tasks[id].cancel_asked
+            for id in self.model.lineage(known.id)
+        )
+        if not known.cancel_asked and not lost:
+            self._wrong(peer, message, "though nobody asked for it")
+
+    def _lost(self, peer: str, lost: wire.Lost, known: Known, want: Want, place: int) -> None:
+        if want.told != "done":
+            self._wrong(peer, lost, f"though it was told last: {want.told}")
+        if not self.model.losses and not self.world.struck:
+            self._wrong(peer, lost, "though nothing was lost")
+        want.told = "pending"
+        self.world.sometimes("a result told as done was lost")
+
+    def _retried(
+        self, peer: str, message: wire.Retried, known: Known, want: Want, place: int
+    ) -> None:
+        if want.told != "erred" and not want.asked:
+            self._wrong(peer, message, f"though it was told last: {want.told}")
+        want.told = "pending"
+        self.world.sometimes("an erred task was tried again")
+
+
+class Attempts:
+    """What the scheduler orders follows from what it was told."""
+
+    def __init__(self, world: World, model: Model) -> None:
+        self.world = world
+        self.model = model
+
+    # --- orders ------------------------------------------------------------------------------
+
+    def said(self, worker: str, message: Any) -> None:
+        if type(message) is Run:
+            for known in self.model.rows_of(message.id, max(1, len(message.rows))):
+                self._run(worker, message, known)
+            self.model.given.setdefault(worker, {})[message.id, message.attempt] = None
+        elif type(message) is wire.Reset:
+            self.world.sometimes("a worker was told to reset")
+
+    def _run(self, worker: str, run: Run, known: Known) -> None:
+        if run.attempt <= known.newest:
+            self._wrong(worker, run, f"after attempt {known.newest}")
+        if known.cancelled:
+            self._wrong(worker, run, "after it was cancelled")
+        if known.accusations >= DEATHS:
+            self._wrong(worker, run, f"after it was accused of {known.accusations} deaths")
+        if known.failures > known.options.retries:
+            self._wrong(worker, run, f"after {known.failures} failures")
+        if run.ahead and known.accusations:
+            self._wrong(worker, run, "ahead of its time, though it is suspicious")
+        if known.accusations:
+            for id, attempt in self.model.given.get(worker, {}):
+                other = self.model.tasks[id]
+                if other.accusations and other.newest == attempt and other.bundle != known.bundle:
+                    self._wrong(worker, run, f"beside {id}, though both are suspicious")
+        self._inputs(worker, run, known)
+        if known.accepted and known.newest in known.accepted:
+            self.world.sometimes("a result was computed again")
+        known.newest = run.attempt
+        known.issued[run.attempt] = worker
+
+    def _inputs(self, worker: str, run: Run, known: Known) -> None:
+        if known.home is not None:
+            return
+        if {given.id for given in run.inputs} != set(known.deps):
+            self._wrong(worker, run, f"but it depends on {known.deps}")
+        for given in run.inputs:
+            source = self.model.tasks[given.id]
+            if given.attempt not in source.accepted:
+                self._wrong(worker, run, f"but attempt {given} was never accepted")
+            if not given.holders:
+                self._wrong(worker, run, f"but {given} is held by nobody")
+            if source.newest != given.attempt and source.program is not None:
+                self.world.sometimes("an input of an older attempt than the newest")
+
+    def _wrong(self, worker: str, message: Any, why: str) -> None:
+        self.world.fail("attempt", f"{worker} is told {message}, {why}")
+
+    # --- reports -----------------------------------------------------------------------------
+
+    def heard(self, worker: str, message: Any) -> None:
+        kind = type(message)
+        if kind is wire.Started:
+            for one in message.attempts:
+                if one.id in self.model.tasks:
+                    self.model.tasks[one.id].started.add(one.attempt)
+        elif kind is wire.Register:
+            for ended in message.ended:
+                self._outcome(worker, ended)
+            for held in message.holds:
+                self._held(worker, held.id, held.attempt, held.rows)
+            if message.holds or message.running or message.queued:
+                self.world.sometimes("a worker registered with work")
+            for one in message.running:
+                if one.id in self.model.tasks:
+                    self.model.tasks[one.id].started.add(one.attempt)
+        elif isinstance(message, wire.Outcome):
+            self._outcome(worker, message)
+
+    def _held(self, worker: str, id: TaskId, attempt: int, rows: int) -> None:
+        """A worker came back with a result: if it is the newest attempt's, it may be taken."""
+        for known in self.model.rows_of(id, rows):
+            if attempt == known.newest and attempt in known.issued:
+                known.accepted.add(attempt)
+
+    def _outcome(self, worker: str, outcome: Any) -> None:
+        self.model.given.get(worker, {}).pop((outcome.id, outcome.attempt), None)
+        for known in self.model.rows_of(outcome.id, outcome.rows):
+            if outcome.attempt != known.newest or known.issued.get(outcome.attempt) != worker:
+                self.world.sometimes("an outcome of an old attempt")
+                continue
+            if outcome.attempt in known.ended:
+                self.world.sometimes("an outcome came twice")
+                continue
+            if known.cancel_asked:
+                self.world.sometimes("an outcome of a task whose end was asked for")
+            known.ended.add(outcome.attempt)
+            self._count(known, outcome)
+
+    def _count(self, known: Known, outcome: Any) -> None:
+        kind = type(outcome)
+        if kind is wire.Finished:
+            if outcome.attempt not in known.computed:
+                self.world.fail("made", f"{outcome} was never computed")
+            if not known.accepted:
+                self.model.progress_at = self.world.now
+            known.accepted.add(outcome.attempt)
+            known.accusations = known.failures = 0
+        elif kind is wire.Failed:
+            self.model.progress_at = self.world.now
+            known.failures += 1
+            self.world.sometimes(f"failed: {outcome.failure.kind}")
+        elif kind is wire.Died:
+            known.accusations += 1
+            self.world.sometimes("a death was reported")
+        else:
+            self.world.sometimes(f"returned: {outcome.why}")
+
+    def worker_gone(self, worker: str, *, accuses: bool) -> None:
+        self.model.losses += 1
+        for id, attempt in self.model.given.pop(worker, {}):
+            known = self.model.tasks[id]
+            if attempt != known.newest or attempt in known.ended or not accuses:
+                continue
+            for row in self.model.rows_of(id, known.rows):
+                row.possible += 1
+            if attempt in known.started and known.rows == 1:
+                known.accusations += 1
+
+
+class Workers:
+    """What slots really do."""
+
+    def __init__(self, world: World, model: Model) -> None:
+        self.world = world
+        self.model = model
+        #: Where each actor lives: worker, epoch, slot.
+        self.homes: dict[TaskId, tuple[str, int, int]] = {}
+
+    def begins(self, slot: Slot, run: Run) -> None:
+        """A slot begins an attempt: its inputs are there, and there is room for it."""
+        store, node = slot.node.store, slot.node
+        if run.home is None:
+            for given in run.inputs:
+                thing = store.get((given.id, given.attempt))
+                if thing is None or thing.on_disk:
+                    state = "on disk" if thing else "not in the store"
+                    self._wrong(slot, run, f"but {given} is {state}")
+                value = store.value((given.id, given.attempt))
+                right = self.model.tasks[given.id].value
+                if right is not None and value != right:
+                    self._wrong(slot, run, f"but the value of {given} is {value}, not {right}")
+        taken = 0
+        amounts = dict.fromkeys([name for name, _ in node.plan.resources], 0.0)
+        for other in node.slots.values():
+            busy = other.actor or other.run
+            if not other.alive or busy is None:
+                continue
+            taken += busy.slots
+            for name, amount in busy.resources:
+                amounts[name] = amounts.get(name, 0.0) + amount
+        if taken > node.plan.slots:
+            self._wrong(slot, run, f"so {taken} of {node.plan.slots} slots are taken")
+        for name, amount in node.plan.resources:
+            if amounts[name] > amount + 1e-9:
+                self._wrong(slot, run, f"so {amounts[name]} of {amount} {name} are taken")
+
+    def called(self, slot: Slot, run: Run, program: Program) -> None:
+        """An actor answers a call: in order, each once, in one process."""
+        assert run.home is not None
+        if slot.actor is None or slot.actor.id != run.home:
+            self._wrong(slot, run, "a call of an actor that does not live there")
+            return
+        here = (slot.node.name, slot.node.epoch, slot.number)
+        if self.homes.setdefault(run.home, here) != here:
+            self._wrong(slot, run, f"but its last call was in {self.homes[run.home]}")
+        if slot.calls[-1] <= max(slot.calls[:-1], default=0):
+            self._wrong(slot, run, f"after its calls {slot.calls[:-1]}")
+
+    def _wrong(self, slot: Slot, run: Run, why: str) -> None:
+        self.world.fail(
+            "worker", f"slot {slot.number} of {slot.node.name} begins {run.id}.{run.attempt}, {why}"
+        )

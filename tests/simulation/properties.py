@@ -1,0 +1,1 @@
+SOMETIMES: tuple[str, ...] = ()
