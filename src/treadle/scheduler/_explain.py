@@ -95,13 +95,14 @@ def _released(ts: TaskState) -> str:
 
 def _waiting(books: Books, ts: TaskState, now: float) -> str:
     missing = [dep for dep in each(ts.deps) if dep.code != MEMORY]
-    what = named([f"{dep.key} ({dep.state})" for dep in missing], "input")
+    n = size(ts.deps)
+    of = "its only input" if n == 1 else f"{len(missing)} of its {n} inputs"
     root, steps = _root(missing)
-    far = f", {steps} task{'s' * (steps > 1)} further down," if steps else ""
-    return (
-        f"waits for {len(missing)} of its {size(ts.deps)} inputs: {what}; "
-        f"of these{far} {root.key} {_why(books, root, now)}"
-    )
+    if len(missing) == 1 and not steps:
+        return f"waits for {of}, {root.key}, which {_why(books, root, now)}"
+    what = named([f"{dep.key} ({dep.state})" for dep in missing], "task")
+    far = f", {count(steps, 'task')} further down," if steps else ""
+    return f"waits for {of}: {what}; {root.key}{far} {_why(books, root, now)}"
 
 
 def _root(missing: list[TaskState]) -> tuple[TaskState, int]:
@@ -149,15 +150,17 @@ def _processing(books: Books, ts: TaskState, now: float) -> str:
     if since is not None:
         does = f"runs on worker {ws.id} since {seconds(now - since)}"
     else:
-        others = len(ws.executing)
         does = f"was given to worker {ws.id}"
         if ws.starts:
-            does += f" and has not begun there, where {count(others, 'other')} run"
+            others = len(ws.executing)
+            runs = "others run" if others > 1 else "other runs"
+            does += " and has not begun there"
+            does += f", where {others} {runs}" if others else ""
     average = ts.group.prefix.duration_s
     if average is None:
         does += "; how long it takes is not known"
     else:
-        does += f"; it was expected to take {seconds(ws.processing[ts])}"
+        does += f"; tasks like it take {seconds(average * ts.rows)}"
     return does + _silence(books, ws, now) + _tries(ts)
 
 
