@@ -41,7 +41,7 @@ def start(
         run = Run(
             ts.id, attempt, spec, inputs, rank, options.slots, options.resources,
             options.walltime_s, ahead, rare.actor, None if home is None else home.id,
-            rare.rows or (),
+            ts.own_rows,
         )  # fmt: skip
     books.send(ws, run)
 

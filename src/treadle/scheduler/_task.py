@@ -53,10 +53,14 @@ class Rare(Struct, eq=False):
     home: TaskState | None = None
     #: Calls of this actor that have not been sent to it, oldest first.
     calls: dict[TaskState, None] | None = None
-    #: Rows of a bundle that are left to run; None for a task that is none.
+    #: Arguments of all rows of the bundle it came with, shared by all that was cut of it; None for
+    #: a task that is none. Its own are the `n_rows` from `first_row` on.
     rows: tuple[bytes, ...] | None = None
-    #: Rows of a bundle in all, also when their arguments are no longer kept.
+    first_row: int = 0
     n_rows: int = 1
+    #: Rows of bundles that it depends on, by identifier, ascending: of a bundle that is cut, only
+    #: the part with such a row stays its dependency. None of a bundle's: it needs all of it.
+    rows_needed: tuple[int, ...] = ()
     #: Attempts that have failed.
     earlier: tuple[AttemptRow, ...] = ()
     #: When something uncommon happened, and what, oldest first; bounded.
@@ -231,6 +235,14 @@ class TaskState(Struct, eq=False, repr_omit_defaults=True):
     def rows(self) -> int:
         """How many rows of a map it is: 1, but for a bundle."""
         return 1 if self.rare is None else self.rare.n_rows
+
+    @property
+    def own_rows(self) -> tuple[bytes, ...]:
+        """The arguments of its rows; empty for what is no bundle."""
+        rare = self.rare
+        if rare is None or rare.rows is None:
+            return ()
+        return rare.rows[rare.first_row : rare.first_row + rare.n_rows]
 
     @property
     def home(self) -> TaskState | None:
