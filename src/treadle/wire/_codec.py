@@ -32,9 +32,16 @@ Buffer = bytes | bytearray | memoryview
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 #: What the codec may raise for values that no message can hold (msgspec's own is a ValueError).
-_UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError)
+_UNENCODABLE = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
 #: And for bytes: malformed, out of bounds, no text, nested too deep, more than there is memory.
-_UNDECODABLE = (TypeError, ValueError, OverflowError, RecursionError, MemoryError)
+UNDECODABLE = (
+    msgspec.MsgspecError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)
 #: Messages that may hold plain values.
 _OPEN = (Submit, Reply)
 _NAMES = {
@@ -93,7 +100,7 @@ class Decoder:
         """
         try:
             messages: list[Message] = self._all.decode(payload)
-        except _UNDECODABLE:
+        except UNDECODABLE:
             # The reason is found below: in here, the codec's error holds the bytes it was reading.
             pass
         else:
@@ -107,7 +114,7 @@ class Decoder:
         """What is wrong with the first message that is wrong."""
         try:
             raws = _RAW.decode(payload)
-        except _UNDECODABLE as error:
+        except UNDECODABLE as error:
             return f"not a list of messages: {_words(error)}"
         for index, raw in enumerate(raws):
             if fault := self._fault(raw):
@@ -117,14 +124,14 @@ class Decoder:
     def _fault(self, raw: msgspec.Raw) -> str | None:
         try:
             tag = _HEAD.decode(raw).tag
-        except _UNDECODABLE:
+        except UNDECODABLE:
             return "has no tag"
         if tag not in self._tags:
             shown = repr(tag) if tag in _KNOWN_TAGS else "unknown"
             return f"is {shown}: {_NAMES[self.sender]} may not say that to {_NAMES[self.receiver]}"
         try:
             self._one.decode(raw)
-        except _UNDECODABLE as error:
+        except UNDECODABLE as error:
             return f"({tag}): {_words(error)}"
         return None
 

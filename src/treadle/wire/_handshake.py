@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from treadle.errors import WireError
+from treadle.wire._codec import UNDECODABLE
 from treadle.wire._frames import HANDSHAKE_BYTES, Frame, Kind, frame
 from treadle.wire._links import SPOKEN, Role
 
@@ -94,8 +95,6 @@ class Step(Struct, frozen=True):
 _Said: TypeAlias = Hello | Welcome | Sorry
 _DECODER = msgspec.msgpack.Decoder(_Said)
 _ENCODER = msgspec.msgpack.Encoder()
-#: All that decoding may raise, whatever the bytes.
-_UNDECODABLE = (TypeError, ValueError, OverflowError, RecursionError, MemoryError)
 
 
 class Handshake:
@@ -240,7 +239,7 @@ def _decode(received: Frame) -> _Said:
         raise WireError(f"the peer sends {received.kind.name} before the handshake has ended")
     try:
         said: _Said = _DECODER.decode(received.payload)
-    except _UNDECODABLE:
+    except UNDECODABLE:
         pass
     else:
         return said
