@@ -7,9 +7,10 @@ begun is finished first. Nothing of a message is admitted if any of its tasks ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from treadle.scheduler._books import Books
+from treadle.scheduler._bundles import fault, find, owner, parts_of
 from treadle.scheduler._client import ClientState
 from treadle.scheduler._end import done, erred
 from treadle.scheduler._need import need
@@ -54,7 +55,8 @@ def submit(books: Books, client: ClientState, message: Submit) -> None:
             need(books, ts)
     if message.wants is None and len(new) < len(message.tasks):
         for spec in message.tasks:  # some were known before: they are wanted, or wanted again
-            desire(books, client, spec.id)
+            for ts in tuple(parts_of(books, spec.id, len(spec.rows))):
+                desire(books, client, ts.id)
     books.slack += [ts for ts in new if ts.code == RELEASED and not ts.needed]
 
 
@@ -86,6 +88,8 @@ def _admit(
         new.append(ts)
         if spec.actor or spec.home is not None or spec.rows or spec.metadata is not None:
             ts.rare = _rare(books, ts, spec)
+            if len(spec.rows) > 1:
+                books.spans.add(tasks, ts)
     # A graph may name a task before it describes it: link when all are there.
     for spec in specs:
         if spec.dependencies or spec.home is not None:
@@ -99,8 +103,13 @@ def _link(books: Books, ts: TaskState, spec: TaskSpec, *, graph: bool) -> None:
     tasks = books.tasks
     deps = None
     rank = ts.rank
+    rows = []
     for id in spec.dependencies:
-        dep = tasks[id]
+        dep = tasks.get(id) or books.spans.find(tasks, id)
+        assert dep is not None
+        if dep.rows > 1:
+            assert isinstance(id, int)
+            rows.append(id)
         deps = dep if deps is None else add(deps, dep)
         dep.dependers = ts if dep.dependers is None else add(dep.dependers, ts)
         if dep.rank < rank:
@@ -110,6 +119,8 @@ def _link(books: Books, ts: TaskState, spec: TaskSpec, *, graph: bool) -> None:
         deps = add(deps, home)
         home.dependers = add(home.dependers, ts)
     ts.deps = deps
+    if rows:
+        ts.rarely().rows_needed = tuple(sorted(rows))
     if not graph:
         ts.rank = rank
 
@@ -128,14 +139,22 @@ def _rare(books: Books, ts: TaskState, spec: TaskSpec) -> Rare:
 def _orders(specs: tuple[TaskSpec, ...]) -> list[int]:
     """Depth first, for a whole graph. Raises `Cycle` if its tasks wait for each other."""
     places = {spec.id: i for i, spec in enumerate(specs)}
+    for i, spec in enumerate(specs):
+        if spec.rows:
+            places.update(dict.fromkeys(_rows_of(spec), i))
     return depth_first_order(
         [[places[id] for id in spec.dependencies if id in places] for spec in specs]
     )
 
 
+def _rows_of(spec: TaskSpec) -> Iterable[TaskId]:
+    """The identifiers of a bundle's rows; of what has no number, its own alone."""
+    return range(spec.id, spec.id + len(spec.rows)) if type(spec.id) is int else (spec.id,)
+
+
 def desire(books: Books, client: ClientState, id: TaskId) -> bool:
     """The client wants a task that is known; False if it is not."""
-    ts = books.tasks.get(id)
+    ts = find(books, id)
     if ts is None:
         return False
     want(ts, client)
@@ -157,6 +176,7 @@ def _first_fault(books: Books, client: ClientState, message: Submit) -> str | No
     session = client.session
     #: Tasks of the message that a task may depend on: all of a graph, else those before it.
     near: dict[TaskId, None] = dict.fromkeys(s.id for s in message.tasks) if message.graph else {}
+    bundles = False
     for spec in message.tasks:
         id = spec.id
         if type(id) is int and id >> NUMBER_BITS != session:
@@ -165,15 +185,22 @@ def _first_fault(books: Books, client: ClientState, message: Submit) -> str | No
             return f"task {id!r} has options {spec.options}; the table has {n_options}"
         if spec.dependencies or spec.home is not None:
             for dep in spec.dependencies:
-                if dep not in near and dep not in tasks:
+                if dep not in near and dep not in tasks and owner(books, dep) is None:
                     return f"task {id!r} depends on {dep!r}, which is not known (any longer)"
             wrong = _actor_fault(books, spec)
             if wrong is not None:
                 return wrong
         near[id] = None
+        if spec.rows:
+            bundles = True
+            near.update(dict.fromkeys(_rows_of(spec)))
     for id in message.wants or ():
-        if id not in near and id not in tasks:
+        if id not in near and owner(books, id) is None:
             return f"the result {id!r} is wanted, which is not known (any longer)"
+    if bundles or books.spans.starts:
+        wrong = fault(books, message.tasks)
+        if wrong is not None:
+            return wrong
     return _collision(books, message)
 
 
@@ -201,8 +228,9 @@ def _collision(books: Books, message: Submit) -> str | None:
                 f"key {ts.key!r} is known for other work ({ts.group.prefix.name}, {ts.state}); "
                 f"choose another key, or release that first"
             )
-        if not ts.has_lost_dependencies and {dep.id for dep in each(ts.deps)} - {ts.home} != set(
-            spec.dependencies
-        ):
+        owners = dict.fromkeys(owner(books, dep) for dep in spec.dependencies)
+        if ts.home is not None:
+            owners[ts.home] = None
+        if not ts.has_lost_dependencies and owners != dict.fromkeys(each(ts.deps)):
             return f"key {ts.key!r} is known with other dependencies; choose another key"
     return None

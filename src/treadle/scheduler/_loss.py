@@ -10,6 +10,7 @@ from __future__ import annotations
 from treadle.scheduler import _queues as queues
 from treadle.scheduler._actors import gone
 from treadle.scheduler._books import Books
+from treadle.scheduler._bundles import split
 from treadle.scheduler._end import doom, err, remember
 from treadle.scheduler._need import again, need
 from treadle.scheduler._occupancy import leave
@@ -40,10 +41,13 @@ def accuse(books: Books, ts: TaskState, what: str, exit_code: int | None) -> Non
     """A task that is processing was involved in a death; three of them, and it is erred."""
     ws = ts.processing_on
     assert ws is not None
-    rare = ts.rarely()
-    rare.suspicious += 1
     ts.group.prefix.deaths += 1
     text = f"{what} died {died_of(exit_code)}"
+    if ts.rows > 1:
+        split(books, ts, text)
+        return
+    rare = ts.rarely()
+    rare.suspicious += 1
     most = books.policy.deaths
     failure = Failure("killed", "TaskKilled", f"{text}; that was death {rare.suspicious} of {most}")
     remember(ts, ws.id, failure)

@@ -148,6 +148,8 @@ class Register(Message, frozen=True, gc=False):
 
     `epoch`: drawn higher by each new process of this name. `ends_in_s`: how long my block has
     still to live. `starts`: I report `Started`. `ended`: outcomes that may not have arrived.
+    `number`: counted up by each registration of this process, from 1, so that a late copy is
+    known for one.
     """
 
     worker: WorkerId
@@ -163,6 +165,7 @@ class Register(Message, frozen=True, gc=False):
     running: Attempts = ()
     queued: Attempts = ()
     ended: Annotated[tuple[Outcome, ...], Meta(max_length=MAX_ITEMS)] = ()
+    number: Serial = 0
 
 
 # --- the scheduler orders ----------------------------------------------------------------------
