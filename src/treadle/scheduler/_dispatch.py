@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from treadle.scheduler._books import Books
-from treadle.scheduler._occupancy import take
+from treadle.scheduler._occupancy import take, taken
 from treadle.scheduler._relations import each
 from treadle.scheduler._task import TaskState
 from treadle.scheduler._transitions import PROCESSING, advance
@@ -29,17 +29,22 @@ def start(
     assert spec is not None
     inputs = tuple(map(_input, each(ts.deps))) if ts.deps is not None else ()
     options = ts.options
+    resources = options.resources
+    if options.loose:
+        resources = taken(ws, options)  # a wish that is not granted takes nothing
     rank = (options.priority, ts.rank)
     rare = ts.rare
     if rare is None:
         run = Run(
-            ts.id, attempt, spec, inputs, rank, options.slots, options.resources,
+            ts.id, attempt, spec, inputs, rank, options.slots, resources,
             options.walltime_s, ahead,
         )  # fmt: skip
     else:
         home = rare.home
+        if home is not None:  # it is where the call runs: nothing to fetch
+            inputs = tuple([_input(dep) for dep in each(ts.deps) if dep is not home])
         run = Run(
-            ts.id, attempt, spec, inputs, rank, options.slots, options.resources,
+            ts.id, attempt, spec, inputs, rank, options.slots, resources,
             options.walltime_s, ahead, rare.actor, None if home is None else home.id,
             ts.own_rows,
         )  # fmt: skip

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from treadle.scheduler._task import TaskState
 from treadle.scheduler._worker import WorkerState
+from treadle.wire import Options
+
+#: Sums of floats drift: amounts this close, as a part of them, are the same.
+CLOSE = 1e-9
 
 
 def take(ws: WorkerState, ts: TaskState, expected_s: float) -> None:
@@ -19,15 +23,15 @@ def take(ws: WorkerState, ts: TaskState, expected_s: float) -> None:
             ws.suspects[ts] = None
     options = ts.options
     ws.slots_taken += options.slots
-    for name, amount in options.resources:
-        if name in ws.free:  # a wish may name what the worker does not have
-            ws.free[name] -= amount
+    if options.resources:
+        _take(ws, options)
 
 
 def leave(ws: WorkerState, ts: TaskState) -> None:
     """The worker has the task no longer."""
-    ws.backlog_s -= ws.processing.pop(ts)
-    if not ws.processing:
+    processing = ws.processing
+    ws.backlog_s -= processing.pop(ts)
+    if not processing:
         ws.backlog_s = 0.0  # sums of floats drift
     ts.processing_on = None
     if ws.executing:
@@ -39,32 +43,57 @@ def leave(ws: WorkerState, ts: TaskState) -> None:
         if rare.home is not None:
             return
         ws.suspects.pop(ts, None)
-    give_back(ws, ts)
-
-
-def give_back(ws: WorkerState, ts: TaskState) -> None:
-    """What the task (or the actor) takes is free again."""
     options = ts.options
     ws.slots_taken -= options.slots
-    for name, amount in options.resources:
-        if name in ws.free:
-            ws.free[name] += amount
-            if abs(ws.free[name] - ws.resources[name]) < 1e-9:
-                ws.free[name] = ws.resources[name]
+    if options.resources:
+        _give_back(ws, options)
 
 
 def keep(ws: WorkerState, actor: TaskState) -> None:
     """The actor lives on the worker from now on and takes its resources, but no slot."""
     ws.actors[actor] = None
-    for name, amount in actor.options.resources:
-        if name in ws.free:
-            ws.free[name] -= amount
+    _take(ws, actor.options)
 
 
 def bury(ws: WorkerState, actor: TaskState) -> None:
     """The actor lives there no longer."""
     if actor in ws.actors:
         del ws.actors[actor]
-        for name, amount in actor.options.resources:
-            if name in ws.free:
-                ws.free[name] += amount
+        _give_back(ws, actor.options)
+
+
+def taken(ws: WorkerState, options: Options) -> tuple[tuple[str, float], ...]:
+    """What a task with these options takes of the worker's resources.
+
+    That is what it asks for; a wish that the worker could never grant takes nothing of it.
+    """
+    if not options.loose:
+        return options.resources
+    total = ws.resources
+    return tuple([pair for pair in options.resources if total.get(pair[0], 0.0) >= pair[1]])
+
+
+def affords(ws: WorkerState, options: Options) -> bool:
+    """Whether what a task with these options takes of the worker's resources is free there."""
+    free = ws.free
+    for name, amount in taken(ws, options):
+        if free.get(name, 0.0) < amount - CLOSE * amount:
+            return False
+    return True
+
+
+def _take(ws: WorkerState, options: Options) -> None:
+    free = ws.free
+    for name, amount in taken(ws, options):
+        if name in free:
+            left = free[name] - amount
+            free[name] = left if abs(left) > CLOSE * amount else 0.0
+
+
+def _give_back(ws: WorkerState, options: Options) -> None:
+    free = ws.free
+    for name, amount in taken(ws, options):
+        if name in free:
+            left = free[name] + amount
+            total = ws.resources[name]
+            free[name] = left if abs(left - total) > CLOSE * total else total

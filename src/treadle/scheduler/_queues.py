@@ -1,68 +1,315 @@
-"""Tasks that are ready, until a worker has room for them."""
+"""Tasks that are ready, until a worker has room for them.
+
+Two rules. *The best first*: of all tasks that some worker has room for, the one with the lowest
+priority, rank and arrival is placed, whatever else is queued. *Nothing for nothing*: a step looks
+only at demands that have got tasks or workers since the last, so its cost grows with what it
+places, not with what is queued or connected.
+
+A demand that needs several slots or a resource is not starved by small tasks: when its head is the
+best and every worker is too full for it, the one that is expected to be free first is kept free for
+it. All that comes after the head leaves alone there what it waits for.
+
+Calls of actors stand in no queue: they go to where their actor lives, in the order of admission.
+"""
 
 from __future__ import annotations
 
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
 
+from treadle.scheduler._demand import Demand, outranks
 from treadle.scheduler._dispatch import start
-from treadle.scheduler._transitions import NO_WORKER, WAITING, advance
+from treadle.scheduler._eligibility import (
+    demand_of,
+    expire,
+    own_demand,
+    refresh,
+    settle,
+    settle_reservation,
+    unreserve,
+)
+from treadle.scheduler._placement import LEAST_S, choose, expected_s, is_short, let_go
+from treadle.scheduler._rooms import NEVER, Queues, Reserved, Room
+from treadle.scheduler._task import TaskState
+from treadle.scheduler._transitions import MEMORY, NO_WORKER, WAITING, advance
+from treadle.scheduler._worker import WorkerState
 
 if TYPE_CHECKING:
     from treadle.scheduler._books import Books
-    from treadle.scheduler._task import TaskState
-    from treadle.scheduler._worker import WorkerState
 
-
-class Queues:
-    """Ready tasks."""
-
-    def __init__(self) -> None:
-        self.ready: dict[TaskState, None] = {}
-        self.open: dict[WorkerState, None] = {}
+__all__ = [
+    "Queues",
+    "actor_lives",
+    "assign",
+    "before",
+    "check",
+    "has_room",
+    "joined",
+    "left",
+    "ready",
+    "wake_at",
+    "withdraw",
+]
 
 
 def ready(books: Books, ts: TaskState) -> None:
     """A waiting task has all its inputs: queue it, or mark it as one that no worker can run."""
-    books.queues.ready[ts] = None
-    if not books.workers:
+    queues = books.queues
+    rare = ts.rare
+    if rare is not None and rare.home is not None:
+        queues.homes[rare.home] = None
+        return
+    demand = demand_of(books, ts)
+    demand.push(ts)
+    if demand.code == NO_WORKER:
         advance(ts, NO_WORKER)
+    queues.awake[demand] = None
+    if queues.held:
+        queues.fresh.update(queues.held)  # it may come before what they are kept free for
 
 
 def withdraw(books: Books, ts: TaskState) -> None:
     """A task that is ready shall not be placed after all."""
-    books.queues.ready.pop(ts, None)
+    queues = books.queues
+    rare = ts.rare
+    if rare is not None and rare.home is not None:
+        queues.homes[rare.home] = None  # the next one may go
+        return
+    if queues.tired:
+        queues.tired.pop(ts, None)
+    if queues.reserved and ts in queues.reserved:
+        unreserve(queues, ts)
+        return
+    demand = demand_of(books, ts)
+    demand.withdraw(ts)
+    if demand.hold is not None and not demand.n:
+        let_go(queues, demand)
 
 
 def has_room(books: Books, ws: WorkerState) -> None:
     """A worker may have more room than before."""
-    books.queues.open[ws] = None
+    books.queues.fresh[ws] = None
 
 
 def joined(books: Books, ws: WorkerState) -> None:
     """A worker has come, or takes work again."""
-    books.queues.open[ws] = None
+    refresh(books, ws)
+    for actor in ws.actors:
+        books.queues.homes[actor] = None
 
 
 def left(books: Books, ws: WorkerState) -> None:
     """A worker is gone, or takes no more work."""
-    books.queues.open.pop(ws, None)
+    refresh(books, ws)
 
 
 def actor_lives(books: Books, ts: TaskState) -> None:
     """An actor's process is there: its calls may be sent."""
+    books.queues.homes[ts] = None
+
+
+def wake_at(books: Books) -> float | None:
+    """When `assign` wants to be called, if nothing happens before; None: never."""
+    queues = books.queues
+    at = queues.next_expiry
+    if queues.vigils:
+        at = min(at, queues.vigils[0][0])
+    return None if at == NEVER else at
 
 
 def assign(books: Books) -> None:
     """Give ready tasks to workers with room; then mark what no worker can run."""
-    q = books.queues
-    for ws in list(q.open):
-        while q.ready and ws.slots_taken < ws.slots + 2:
-            ts = next(iter(q.ready))
-            del q.ready[ts]
-            start(books, ts, ws, ts.group.prefix.duration_s or 0.5)
-        if ws.slots_taken >= ws.slots + 2:
-            del q.open[ws]
-    if books.workers:
-        for ts in q.ready:
-            if ts.code == NO_WORKER:
-                advance(ts, WAITING)
+    queues = books.queues
+    if queues.homes:
+        _call(books)
+    if queues.vigils:
+        _look_after(books)
+    if queues.next_expiry < books.now:
+        expire(books)
+    while queues.fresh or queues.awake:
+        if queues.fresh:
+            _offer(books)
+        _fill(books)
+    if queues.unsettled:
+        settle(queues)
+
+
+def _offer(books: Books) -> None:
+    """Tell demands of workers where something has changed."""
+    queues = books.queues
+    fresh, queues.fresh = queues.fresh, {}
+    unbounded = not books.policy.hold_back
+    for ws in fresh:
+        room = queues.rooms.get(ws)
+        if room is None or not room.usable:
+            continue
+        for demand in room.demands:
+            demand.offer(ws, unbounded=unbounded)
+            if demand.n:
+                queues.awake[demand] = None
+
+
+def _fill(books: Books) -> None:
+    """Place tasks, the best first, until no demand that was awake has room for its head."""
+    queues = books.queues
+    awake, queues.awake = queues.awake, {}
+    if len(awake) == 1:
+        (demand,) = awake
+        while _place_head(books, demand):
+            pass
+        return
+    heap = []
+    for demand in awake:
+        ts = demand.peek()
+        if ts is not None:
+            heap.append((ts.options.priority, ts.rank, demand.serial, demand))
+    heapify(heap)
+    while heap:
+        demand = heap[0][3]
+        ts = demand.peek() if _place_head(books, demand) else None
+        if ts is None:
+            heappop(heap)
+        else:
+            heapreplace(heap, (ts.options.priority, ts.rank, demand.serial, demand))
+
+
+def _place_head(books: Books, demand: Demand) -> bool:
+    """Place a demand's best task; False if there is none, or no room for it."""
+    ts = demand.peek()
+    if ts is None:
+        return False
+    queues = books.queues
+    rows = 1
+    rare = ts.rare
+    if rare is not None and rare.rows is not None:
+        rows = _rows_now(books, ts)
+    seconds = expected_s(books, ts, rows)
+    choice = choose(books, demand, ts, seconds)
+    if choice is None:
+        return False
+    demand.pop()
+    ws = choice.ws
+    if choice.waits:
+        _reserve(books, demand, ts, ws, choice.wait_s, seconds)
+        return True
+    if rare is not None and rows < rare.n_rows and queues.cut is not None:
+        demand.push(queues.cut(books, ts, rows))
+    short = is_short(books, ts, seconds)
+    ahead = short and demand.feedable and seconds < books.policy.ahead_s
+    start(books, ts, ws, seconds, ahead=ahead)
+    if not short:
+        _note_long(queues.rooms[ws], ts)
+    if demand.base is not None:
+        entry = queues.reserved.pop(ts)
+        settle_reservation(queues, entry.room, demand, entry.expected_s)
+    if queues.tired:
+        queues.tired.pop(ts, None)
+    if demand.hold is not None:
+        let_go(queues, demand)
+    return True
+
+
+def _note_long(room: Room, ts: TaskState) -> None:
+    """Remember that the task may take long: nothing is fed behind it."""
+    long = room.long
+    long[ts] = ts.attempt
+    if len(long) > 2 * room.ws.slots + 8:
+        processing = room.ws.processing
+        room.long = {
+            ts: attempt
+            for ts, attempt in long.items()
+            if ts.attempt == attempt and ts in processing
+        }
+
+
+def _rows_now(books: Books, ts: TaskState) -> int:
+    """How many rows of a bundle are sent at once: one while nothing is known of them, then twice
+    what has finished of their kind at the most, and as many as fill `bundle_s` in the end."""
+    prefix = ts.group.prefix
+    duration_s = prefix.duration_s
+    if duration_s is None:
+        return 1
+    most = int(books.policy.bundle_s / duration_s) if duration_s > 0 else ts.rows
+    return max(1, min(most, 2 * prefix.finished, ts.rows))
+
+
+# --- tasks that wait for the worker with their inputs ------------------------------------------
+
+
+def _reserve(
+    books: Books, demand: Demand, ts: TaskState, ws: WorkerState, wait_s: float, seconds: float
+) -> None:
+    """Let a task wait for one worker, for twice as long as that is expected to take."""
+    queues = books.queues
+    room = queues.rooms[ws]
+    own = own_demand(queues, demand, room)
+    own.push(ts)
+    room.own_s += seconds
+    until = books.now + 2 * wait_s + LEAST_S
+    entry = queues.reserved[ts] = Reserved(own, room, seconds, until)
+    queues.n_vigils += 1
+    heappush(queues.vigils, (until, queues.n_vigils, ts, entry))
+    if len(queues.vigils) > 2 * len(queues.reserved) + 16:
+        queues.vigils = [v for v in queues.vigils if queues.reserved.get(v[2]) is v[3]]
+        heapify(queues.vigils)
+
+
+def _look_after(books: Books) -> None:
+    """Tasks that have waited too long for one worker go where there is room."""
+    queues = books.queues
+    vigils = queues.vigils
+    while vigils:
+        until, _, ts, entry = vigils[0]
+        current = queues.reserved.get(ts) is entry
+        if current and until > books.now:
+            return
+        heappop(vigils)
+        if current:
+            base = entry.demand.base
+            assert base is not None
+            unreserve(queues, ts)
+            base.push(ts)
+            queues.tired[ts] = None
+            queues.awake[base] = None
+
+
+# --- calls of actors ---------------------------------------------------------------------------
+
+
+def _call(books: Books) -> None:
+    """Send calls to actors, each actor's in the order of admission."""
+    queues = books.queues
+    homes, queues.homes = queues.homes, {}
+    for home in homes:
+        rare = home.rare
+        if home.code != MEMORY or rare is None or not rare.calls:
+            continue
+        ws = home.holders
+        room = queues.rooms.get(ws)
+        if room is None or not room.usable:
+            continue  # they are looked at again when it is back
+        calls = rare.calls
+        while calls:
+            call = next(iter(calls))
+            if call.code == WAITING:
+                if call.n_waiting_on:
+                    break  # those after it wait, too
+                del calls[call]
+                start(books, call, ws, 0.0)  # it takes no slot, so it keeps none busy
+            else:
+                del calls[call]
+
+
+# --- for people, and for tests -----------------------------------------------------------------
+
+
+def before(books: Books, ts: TaskState) -> int:
+    """How many ready tasks that ask for the same come before this one."""
+    queues = books.queues
+    entry = queues.reserved.get(ts)
+    demand = entry.demand if entry is not None else demand_of(books, ts)
+    return sum(1 for other in demand.each() if outranks(other, ts))
+
+
+def check(books: Books) -> None:
+    """Raise `AssertionError` if what the queues keep is not so."""

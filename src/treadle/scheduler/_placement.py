@@ -1,0 +1,390 @@
+"""Which worker takes a task: the one that can start it earliest.
+
+A worker with a free slot can start a task when its missing inputs have come; a full one also has to
+get through its backlog first. Three rules say what a worker may be given:
+
+1. A free slot takes any task that fits. Beyond the slots go only short tasks of a known duration,
+   up to `prefetch_s` of work for each slot that no long task has: what is long is bound late, and
+   what has never finished is long.
+2. One task more may be sent if its inputs take longer to come than a slot takes to get free.
+3. A task whose inputs are on a full worker waits for it, if that is expected to be shorter than to
+   bring them elsewhere; but not much longer than was expected.
+
+Few workers are looked at: those that hold most of the inputs, and the first whose turn it is.
+Workers with equal prospects take turns, those with fewer bytes first.
+"""
+
+from __future__ import annotations
+
+from heapq import nlargest
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from treadle.scheduler._demand import Demand, Tier, lives_long_enough, outranks
+from treadle.scheduler._occupancy import affords
+from treadle.scheduler._relations import each
+from treadle.scheduler._task import TaskState
+from treadle.scheduler._worker import WorkerState
+
+if TYPE_CHECKING:
+    from treadle.scheduler._books import Books
+    from treadle.scheduler._rooms import Queues, Room
+
+#: What any task costs a slot, at the least: no worker is sent thousands of tasks of no duration.
+LEAST_S = 25e-6
+#: A task is short if it is expected to take no more than this many times `prefetch_s`.
+_SHORT = 2.0
+#: Workers looked at: of those whose turn it is, and of those that have inputs.
+_TURNS = 4
+_HOLDERS = 8
+
+
+class Choice:
+    """What was decided of a task: the worker that takes it, or the one it shall wait for."""
+
+    __slots__ = ("wait_s", "waits", "ws")
+
+    def __init__(self, ws: WorkerState, *, waits: bool = False, wait_s: float = 0.0) -> None:
+        self.ws = ws
+        self.waits = waits
+        self.wait_s = wait_s
+
+
+def expected_s(books: Books, ts: TaskState, rows: int) -> float:
+    """Seconds that so many rows of the task are expected to take a slot."""
+    duration_s = ts.group.prefix.duration_s
+    if duration_s is None:
+        return books.policy.unknown_s * rows
+    duration_s *= rows
+    return duration_s if duration_s > LEAST_S else LEAST_S
+
+
+def is_short(books: Books, ts: TaskState, seconds: float) -> bool:
+    """Whether the task may be fed ahead of the slots: it is known to take so little."""
+    return ts.group.prefix.duration_s is not None and seconds <= _SHORT * books.policy.prefetch_s
+
+
+def has_slot(books: Books, demand: Demand, ts: TaskState, ws: WorkerState) -> bool:
+    """Whether the worker, which takes work, can begin the task now, but for its inputs."""
+    if ws.slots_taken + demand.slots > ws.slots and (books.policy.hold_back or not demand.feedable):
+        return False
+    if demand.simple and not books.queues.held:
+        return True
+    options = demand.options
+    if options.resources and not affords(ws, options):
+        return False
+    if demand.suspicious and ws.suspects:
+        return False
+    if demand.timed and not lives_long_enough(ws, options, books.now):
+        return False
+    return not books.queues.held or _may_take(books.queues, demand, ts, ws)
+
+
+def has_ahead(books: Books, demand: Demand, ts: TaskState, ws: WorkerState) -> bool:
+    """Whether the worker may be fed the task, which is short, behind what it has."""
+    policy = books.policy
+    room = books.queues.rooms[ws]
+    slots, backlog_s = ws.slots, ws.backlog_s
+    if room.long:
+        long_slots, long_s = _long(room)
+        slots -= long_slots
+        backlog_s -= long_s
+    if backlog_s >= slots * policy.prefetch_s:
+        return False
+    if demand.timed and ws.ends_at is not None:
+        return False  # it would begin later than now
+    return not books.queues.held or _may_take(books.queues, demand, ts, ws)
+
+
+def _long(room: Room) -> tuple[int, float]:
+    """Slots that long tasks have on the worker, and what these were expected to take."""
+    slots, seconds = 0, 0.0
+    processing = room.ws.processing
+    ended = []
+    for ts, attempt in room.long.items():
+        if ts.attempt == attempt and ts in processing:
+            slots += ts.options.slots
+            seconds += processing[ts]
+        else:
+            ended.append(ts)
+    for ts in ended:
+        del room.long[ts]
+    return slots, seconds
+
+
+def _may_take(queues: Queues, demand: Demand, ts: TaskState, ws: WorkerState) -> bool:
+    """Whether the task leaves alone what the worker is kept free for, or comes before that."""
+    held = queues.rooms[ws].held_for
+    if held is None or held is demand or held is demand.base:
+        return True
+    head = held.peek()
+    if head is None or outranks(ts, head):
+        return True
+    if ws.slots_taken + demand.slots + held.slots > ws.slots:
+        return False
+    names = [name for name, _ in held.options.resources]
+    return not any(name in names for name, _ in demand.options.resources)
+
+
+def choose(books: Books, demand: Demand, ts: TaskState, seconds: float) -> Choice | None:
+    """Decide where the head of a demand goes; None: there is no room for it anywhere."""
+    short = demand.feedable and is_short(books, ts, seconds)
+    if demand.suspicious or demand.actor:
+        ws = _choose_special(books, demand, ts)
+    elif not books.policy.hold_back:
+        return _choose_unbounded(books, demand, ts)
+    elif not books.policy.locality:
+        ws = _draw(books, demand, ts, short=short)
+    elif ts.deps is not None and demand.base is None:
+        return _choose_near(books, demand, ts, short=short)
+    else:
+        ws = next_in_turn(books, demand, ts, short=short)
+    return None if ws is None else Choice(ws)
+
+
+def next_in_turn(books: Books, demand: Demand, ts: TaskState, *, short: bool) -> WorkerState | None:
+    """The worker with room whose turn it is. Those found to have none are struck off."""
+    ws = _first_idle(books, demand, ts, demand.idle)
+    if ws is None and demand.others:
+        ws = _first_idle(books, demand, ts, demand.others)
+    if ws is None and short:
+        ws = _first_ahead(books, demand, ts)
+    return ws
+
+
+def _first_idle(books: Books, demand: Demand, ts: TaskState, tier: Tier) -> WorkerState | None:
+    full = None
+    while tier:
+        ws = next(iter(tier))
+        if has_slot(books, demand, ts, ws):
+            if ws.nbytes and len(tier) > 1:
+                ws = _emptiest(books, demand, ts, tier)
+            tier.move_to_end(ws)
+            return ws
+        del tier[ws]
+        if demand.feedable:
+            demand.ahead[ws] = None
+        elif demand.hungry and (full is None or ws.backlog_s < full.backlog_s):
+            full = ws
+    if full is not None:
+        _keep_free(books, demand, full)
+    return None
+
+
+def _emptiest(books: Books, demand: Demand, ts: TaskState, tier: Tier) -> WorkerState:
+    """Of the first few with a free slot the one that stores least; the first has one."""
+    best = None
+    for ws in islice(tier, _TURNS):
+        if best is None or (ws.nbytes < best.nbytes and has_slot(books, demand, ts, ws)):
+            best = ws
+    assert best is not None
+    return best
+
+
+def _first_ahead(books: Books, demand: Demand, ts: TaskState) -> WorkerState | None:
+    tier = demand.ahead
+    while tier:
+        ws = next(iter(tier))
+        if has_ahead(books, demand, ts, ws):
+            tier.move_to_end(ws)
+            return ws
+        del tier[ws]
+    return None
+
+
+def _choose_special(books: Books, demand: Demand, ts: TaskState) -> WorkerState | None:
+    """Where a suspect or an actor goes: a suspect not where it was, an actor where few are."""
+    last = ts.rare.earlier[-1].worker if ts.rare is not None and ts.rare.earlier else None
+    best = None
+    best_key = (0, False, 0)
+    for tier in (demand.idle, demand.others):
+        for ws in list(tier):
+            if not has_slot(books, demand, ts, ws):
+                del tier[ws]
+                continue
+            actors = len(ws.actors) if demand.actor else 0
+            key = (actors, ws.id == last, ws.slots_taken)
+            if best is None or key < best_key:
+                best, best_key = ws, key
+        if best is not None:
+            break
+    return best
+
+
+def _draw(books: Books, demand: Demand, ts: TaskState, *, short: bool) -> WorkerState | None:
+    """Any worker with room. It looks at all of them: it is there to compare with."""
+    for tier in (demand.idle, demand.others):
+        fit = [ws for ws in tier if has_slot(books, demand, ts, ws)]
+        if fit:
+            return fit[_dice(books, len(fit))]
+    if short:
+        fit = [ws for ws in (*demand.ahead, *demand.idle) if has_ahead(books, demand, ts, ws)]
+        if fit:
+            return fit[_dice(books, len(fit))]
+    demand.idle.clear()
+    demand.others.clear()
+    return None
+
+
+def _dice(books: Books, sides: int) -> int:
+    """A number below `sides`: the draws are counted and mixed with the seed, so they repeat."""
+    queues = books.queues
+    queues.draws += 1
+    mask = (1 << 64) - 1
+    x = (books.policy.seed * 0x9E3779B97F4A7C15 + queues.draws * 0xD1B54A32D192ED03) & mask
+    x = ((x ^ x >> 30) * 0xBF58476D1CE4E5B9) & mask
+    x = ((x ^ x >> 27) * 0x94D049BB133111EB) & mask
+    return (x ^ x >> 31) % sides
+
+
+# --- tasks with inputs -------------------------------------------------------------------------
+
+#: How many bytes of the inputs, and how many of them, are in one number: bytes above, count below.
+_COUNT_BITS = 24
+
+
+def _holdings(ts: TaskState) -> tuple[int, dict[WorkerState, int]]:
+    """What the inputs weigh in all, and what of that each worker has."""
+    total = 0
+    local: dict[WorkerState, int] = {}
+    for dep in each(ts.deps):
+        weight = (dep.nbytes or 0) << _COUNT_BITS | 1
+        total += weight
+        for ws in islice(each(dep.holders), _HOLDERS):
+            local[ws] = local.get(ws, 0) + weight
+    return total, local
+
+
+def _transfer_s(books: Books, missing: int) -> float:
+    if not missing:
+        return 0.0
+    policy = books.policy
+    return policy.latency_s + (missing >> _COUNT_BITS) / policy.bandwidth
+
+
+def _choose_near(books: Books, demand: Demand, ts: TaskState, *, short: bool) -> Choice | None:
+    queues = books.queues
+    total, local = _holdings(ts)
+    holders = [ws for ws in local if ws in demand.eligible and queues.rooms[ws].usable]
+    if demand.options.loose and demand.idle:
+        holders = [ws for ws in holders if ws in demand.idle]  # wishes come first
+    if len(holders) > _HOLDERS:
+        holders = nlargest(_HOLDERS, holders, key=local.__getitem__)
+    best = None
+    for ws in holders:
+        if local[ws] != total or (best is not None and ws.nbytes >= best.nbytes):
+            continue
+        if has_slot(books, demand, ts, ws):
+            best = ws
+    if best is not None:
+        return Choice(best)
+    turn = next_in_turn(books, demand, ts, short=short)
+    if turn is None:
+        turn = _overlapping(books, demand, total, local)
+        if turn is None:
+            return None
+    choice = Choice(turn)
+    start_s, nbytes, _ = _prospect(books, demand, ts, turn, total - local.get(turn, 0), short=short)
+    for ws in holders:
+        prospect = _prospect(books, demand, ts, ws, total - local[ws], short=short)
+        if prospect[:2] < (start_s, nbytes) and (prospect[2] or ts not in queues.tired):
+            start_s, nbytes, room = prospect
+            choice = Choice(ws, waits=not room, wait_s=start_s)
+    return choice
+
+
+def _prospect(
+    books: Books, demand: Demand, ts: TaskState, ws: WorkerState, missing: int, *, short: bool
+) -> tuple[float, int, bool]:
+    """When the worker could start the task, what it stores, and whether it may be sent there."""
+    transfer_s = _transfer_s(books, missing)
+    if has_slot(books, demand, ts, ws):
+        return (transfer_s, ws.nbytes, True)
+    wait_s = ws.backlog_s / ws.slots
+    if short and has_ahead(books, demand, ts, ws):
+        return (max(wait_s, transfer_s), ws.nbytes, True)
+    if demand.feedable and ws.slots_taken == ws.slots and 0 < wait_s <= transfer_s:
+        return (transfer_s, ws.nbytes, True)
+    wait_s += books.queues.rooms[ws].own_s / ws.slots
+    return (max(wait_s, LEAST_S) + transfer_s, ws.nbytes, False)
+
+
+def _overlapping(
+    books: Books, demand: Demand, total: int, local: dict[WorkerState, int]
+) -> WorkerState | None:
+    """A full worker that gets a slot free before the inputs could come to it."""
+    for ws in list(islice(demand.ahead, _TURNS)):
+        missing = total - local.get(ws, 0)
+        if ws.slots_taken > ws.slots:
+            del demand.ahead[ws]
+        elif missing and ws.backlog_s / ws.slots <= _transfer_s(books, missing):
+            return ws
+        else:
+            demand.ahead.move_to_end(ws)
+    return None
+
+
+def _choose_unbounded(books: Books, demand: Demand, ts: TaskState) -> Choice | None:
+    """The best worker for a task, full or not: what it has to do counts, but no limit does."""
+    total, local = _holdings(ts)
+    for tier in (demand.idle, demand.others):
+        best = None
+        best_key = (0.0, 0)
+        while tier and best is None:
+            near = [ws for ws in islice(local, _HOLDERS) if ws in tier]
+            for ws in (*near, *islice(tier, _TURNS)):
+                if has_slot(books, demand, ts, ws):
+                    transfer_s = _transfer_s(books, total - local.get(ws, 0))
+                    key = (ws.backlog_s / ws.slots + transfer_s, ws.nbytes)
+                    if best is None or key < best_key:
+                        best, best_key = ws, key
+                else:
+                    tier.pop(ws, None)
+        if best is not None:
+            tier.move_to_end(best)
+            return Choice(best)
+    return None
+
+
+# --- workers kept free -------------------------------------------------------------------------
+
+
+def _keep_free(books: Books, demand: Demand, ws: WorkerState) -> None:
+    """Keep a worker free for the head of a demand that small tasks would starve.
+
+    The one that is expected to be free first, of those that have been found full. What the head
+    waits for is left alone there by all that come after it.
+    """
+    queues = books.queues
+    room = queues.rooms[ws]
+    if room.held_for is not None or not _fits_drained(ws, demand):
+        return
+    old = demand.hold
+    if old is not None:
+        if old.backlog_s <= ws.backlog_s:
+            return
+        let_go(queues, demand)
+    demand.hold = ws
+    room.held_for = demand
+    queues.held[ws] = None
+
+
+def _fits_drained(ws: WorkerState, demand: Demand) -> bool:
+    """Whether the demand fits what actors, which stay, leave of the worker."""
+    for name, amount in demand.options.resources:
+        free = ws.resources.get(name, 0.0)
+        for actor in ws.actors:
+            free -= dict(actor.options.resources).get(name, 0.0)
+        if free < amount * (1 - 1e-9):
+            return False
+    return True
+
+
+def let_go(queues: Queues, demand: Demand) -> None:
+    """The demand needs no worker kept free (any longer)."""
+    ws = demand.hold
+    if ws is not None:
+        demand.hold = None
+        queues.rooms[ws].held_for = None
+        del queues.held[ws]
+        queues.fresh[ws] = None

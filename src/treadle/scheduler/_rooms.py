@@ -1,0 +1,97 @@
+"""What the queues know: demands, the workers that could serve them, and what is to be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+
+from treadle.scheduler._demand import Demand
+from treadle.scheduler._task import TaskState
+from treadle.scheduler._worker import WorkerState
+from treadle.wire import Options
+
+if TYPE_CHECKING:
+    from treadle.scheduler._books import Books
+
+#: Cuts a bundle: the task keeps so many rows, and the rest is a new task that is ready, too.
+Cut = Callable[["Books", TaskState, int], TaskState]
+
+NEVER = float("inf")
+
+
+class Room(Struct, eq=False):
+    """A worker as the queues see it."""
+
+    ws: WorkerState
+    #: What it had when it was listed: if that changes, it is listed anew.
+    traits: tuple[Any, ...]
+    #: It may run tasks, now or when it is back: it is known and does not drain.
+    eligible: bool = False
+    #: It takes work now.
+    usable: bool = False
+    #: Demands that it is eligible for.
+    demands: dict[Demand, None] = field(default_factory=dict)
+    #: The demand it is kept free for.
+    held_for: Demand | None = None
+    #: Tasks that wait here for this worker alone, by the demand they stood in.
+    own: dict[Demand, Demand] = field(default_factory=dict)
+    #: Seconds that these are expected to take.
+    own_s: float = 0.0
+    #: Tasks that were sent there and may take long, and their attempts; some have ended since.
+    long: dict[TaskState, int] = field(default_factory=dict)
+
+
+class Reserved(Struct, eq=False):
+    """A task that waits for the worker that has its inputs."""
+
+    demand: Demand
+    room: Room
+    expected_s: float
+    #: When it goes back to where it stood, if that worker has not taken it.
+    until: float
+
+
+class Queues:
+    """Ready tasks, and the workers that may have room for them.
+
+    Args:
+        cut: how a bundle is cut; without it bundles are sent as they are.
+    """
+
+    def __init__(self, cut: Cut | None = None) -> None:
+        self.cut = cut
+        #: Every worker that is known.
+        self.rooms: dict[WorkerState, Room] = {}
+        #: The same by host.
+        self.hosts: dict[str, dict[WorkerState, None]] = {}
+        #: Demands, by what they ask for; empty ones are dropped now and then.
+        self.demands: dict[tuple[Any, ...], Demand] = {}
+        #: The demand of ordinary tasks with these options, and the one that was last looked up.
+        self.by_options: dict[Options, Demand] = {}
+        self.last_options: Options | None = None
+        self.last_demand: Demand | None = None
+        #: Demands made so far, and how many may be listed before empty ones are dropped.
+        self.serial = 0
+        self.limit = 32
+        #: Workers where something has changed, and demands that have to be looked at.
+        self.fresh: dict[WorkerState, None] = {}
+        self.awake: dict[Demand, None] = {}
+        #: Demands that have, or had, no eligible worker, in this step.
+        self.unsettled: dict[Demand, None] = {}
+        #: Workers that are kept free for a demand.
+        self.held: dict[WorkerState, None] = {}
+        #: Tasks that wait for one worker, and when to look after them: time, serial, task, entry.
+        self.reserved: dict[TaskState, Reserved] = {}
+        self.vigils: list[tuple[float, int, TaskState, Reserved]] = []
+        self.n_vigils = 0
+        #: Tasks that have waited so in vain: they go where there is room.
+        self.tired: dict[TaskState, None] = {}
+        #: Actors that may have calls to be sent.
+        self.homes: dict[TaskState, None] = {}
+        #: Demands with a walltime, and when the next worker lives too short for one of them.
+        self.timed: dict[Demand, None] = {}
+        self.next_expiry = NEVER
+        #: Draws so far.
+        self.draws = 0
