@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from treadle.scheduler._client import ClientState
 from treadle.scheduler._events import Send
 from treadle.scheduler._groups import TaskGroup, TaskPrefix
+from treadle.scheduler._moves import Moves
 from treadle.scheduler._policy import Policy
 from treadle.scheduler._spans import Spans
 from treadle.scheduler._task import TaskState
@@ -49,6 +50,8 @@ class Books:
         #: Submissions so far, and attempts handed out so far.
         self.submissions = 0
         self.attempts = 0
+        #: Data under way.
+        self.moves = Moves()
         #: Where bundles begin.
         self.spans = Spans()
         #: Leases and departures under way.
