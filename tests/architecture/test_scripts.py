@@ -15,7 +15,7 @@ SCRIPTS = [*VERBS, ROOT / ".ci" / "run"]
 
 def test_the_verbs_are_these():
     names = [path.name for path in VERBS]
-    assert names == ["bench", "bootstrap", "demo", "docs", "lint", "test"]
+    assert names == ["bench", "bootstrap", "demo", "docs", "lint", "simulate", "test"]
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)

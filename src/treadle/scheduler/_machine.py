@@ -23,6 +23,7 @@ from treadle.scheduler import _clients, _data, _outcomes, _questions, _queues, _
 from treadle.scheduler._admission import submit
 from treadle.scheduler._books import Books
 from treadle.scheduler._events import SHELL, LinkLost, PeerGone, Send, Tick
+from treadle.scheduler._parts import cut
 from treadle.scheduler._policy import Policy
 from treadle.scheduler._release import relax
 
@@ -72,7 +73,7 @@ class Scheduler:
     """
 
     def __init__(self, policy: Policy | None = None) -> None:
-        self.books = Books(policy or Policy(), _queues.Queues())
+        self.books = Books(policy or Policy(), _queues.Queues(cut=cut))
 
     def handle(self, event: Struct | list[Any], *, source: str, now: float) -> list[Send]:
         """Take one event, or all messages of one frame; return what is to be sent, in order.
@@ -100,7 +101,8 @@ class Scheduler:
     @property
     def wake_at(self) -> float | None:
         """When a `Tick` is wanted at the latest; None: not without another event."""
-        return _workers.next_deadline(self.books)
+        times = (_workers.next_deadline(self.books), _queues.wake_at(self.books))
+        return min((at for at in times if at is not None), default=None)
 
     def _settle(self) -> None:
         """Release what nobody needs and place what is ready, until neither leads to more."""

@@ -51,10 +51,6 @@ class WorkerState(Struct, eq=False):
     slots_taken: int = 0
     #: Sum of the expected seconds of what it processes.
     backlog_s: float = 0.0
-    #: Slots taken by tasks that are long or of unknown length: nothing is fed behind these.
-    long_slots: int = 0
-    #: Sum of the expected seconds of the others: what is left of the work it was fed.
-    short_s: float = 0.0
     #: What it processes that was suspicious when it was given: one at most.
     suspects: dict[TaskState, None] = field(default_factory=dict)
     #: Results it has, and their bytes.
