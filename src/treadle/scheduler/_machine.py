@@ -23,7 +23,6 @@ from treadle.scheduler import _clients, _data, _outcomes, _questions, _queues, _
 from treadle.scheduler._admission import submit
 from treadle.scheduler._books import Books
 from treadle.scheduler._events import SHELL, LinkLost, PeerGone, Send, Tick
-from treadle.scheduler._parts import cut
 from treadle.scheduler._policy import Policy
 from treadle.scheduler._release import relax
 
@@ -73,7 +72,7 @@ class Scheduler:
     """
 
     def __init__(self, policy: Policy | None = None) -> None:
-        self.books = Books(policy or Policy(), _queues.Queues(cut=cut))
+        self.books = Books(policy or Policy(), _queues.Queues())
 
     def handle(self, event: Struct | list[Any], *, source: str, now: float) -> list[Send]:
         """Take one event, or all messages of one frame; return what is to be sent, in order.
