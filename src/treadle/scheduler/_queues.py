@@ -29,6 +29,7 @@ from treadle.scheduler._eligibility import (
     unreserve,
 )
 from treadle.scheduler._placement import LEAST_S, choose, expected_s, is_short, let_go
+from treadle.scheduler._queue_checks import check
 from treadle.scheduler._rooms import NEVER, Queues, Reserved, Room
 from treadle.scheduler._task import TaskState
 from treadle.scheduler._transitions import MEMORY, NO_WORKER, WAITING, advance
@@ -300,7 +301,7 @@ def _call(books: Books) -> None:
                 del calls[call]
 
 
-# --- for people, and for tests -----------------------------------------------------------------
+# --- for people --------------------------------------------------------------------------------
 
 
 def before(books: Books, ts: TaskState) -> int:
@@ -309,7 +310,3 @@ def before(books: Books, ts: TaskState) -> int:
     entry = queues.reserved.get(ts)
     demand = entry.demand if entry is not None else demand_of(books, ts)
     return sum(1 for other in demand.each() if outranks(other, ts))
-
-
-def check(books: Books) -> None:
-    """Raise `AssertionError` if what the queues keep is not so."""
