@@ -146,7 +146,8 @@ class Sent(Struct, frozen=True):
     """The bytes of a `Data` that this worker sent have left, or never will.
 
     Told once for each `Data` that has objects; the end of a link (`LinkDown`) tells it for all of
-    that peer's. Until then the objects stay in memory.
+    that peer's. Until then the objects stay in memory, but no longer than `Limits.transfer_s` and
+    what their size adds.
     """
 
     peer: str
@@ -196,6 +197,7 @@ ShellEvent = (
 
 
 # --- commands ----------------------------------------------------------------------------------
+# What is ordered of a slot that has just ended means nothing: its `SlotDown` is on its way.
 
 
 class Send(Struct, frozen=True):

@@ -16,7 +16,7 @@ from treadle.worker._events import Discard
 from treadle.worker._job import Job, Priority
 from treadle.worker._peer import Peer, Request
 from treadle.worker._replica import Place, Replica, Search
-from treadle.worker._room import claim, fits
+from treadle.worker._room import claim, first_on_disk, restore
 from treadle.worker._store import add, free, revive, want
 
 #: A peer that is asked for nothing is forgotten when there are so many.
@@ -97,23 +97,28 @@ def peer_named(b: Books, name: str) -> Peer:
 # --- asking ------------------------------------------------------------------------------------
 
 
-def ask_peers(b: Books) -> bool:
-    """Ask for what is sought, as far as the limits allow; False if there is no room for it."""
-    while b.sought and b.asking < b.limits.asks:
-        peer = _next_peer(b)
+def bring(b: Books) -> bool:
+    """Bring back and ask for what is wanted, best ranked first; False if something must wait."""
+    while True:
+        replica = first_on_disk(b)
+        peer = next_peer(b) if b.sought and b.asking < b.limits.asks else None
         head = peer.head() if peer is not None else None
-        if peer is None or head is None:
-            break
-        if b.asking and b.incoming_bytes + head[1].nbytes > b.limits.incoming_bytes:
-            break
-        if not claim(b, head[1].nbytes, head[0], b.high_bytes):
+        if peer is not None and head is not None:
+            priority, wanted = head
+            if replica is None or priority < replica.priority():
+                if not claim(b, wanted.nbytes, priority, b.high_bytes):
+                    return False
+                _ask(b, peer)
+                continue
+        if replica is None:
+            return True
+        if not claim(b, replica.nbytes, replica.priority(), b.high_bytes):
             return False
-        _ask(b, peer)
-    return True
+        restore(b, replica)
 
 
-def _next_peer(b: Books) -> Peer | None:
-    """The peer to be asked next."""
+def next_peer(b: Books) -> Peer | None:
+    """The peer to be asked next; None if there is none, or enough is coming."""
     best: tuple[Priority, int, int, str] | None = None
     chosen: Peer | None = None
     for peer in b.peers.values():
@@ -128,6 +133,9 @@ def _next_peer(b: Books) -> Peer | None:
         key = (head[0], peer.asks, peer.salt, peer.name)
         if best is None or key < best:
             best, chosen = key, peer
+    head = chosen.head() if chosen is not None and b.asking else None
+    if head is not None and b.incoming_bytes + head[1].nbytes > b.limits.incoming_bytes:
+        return None
     return chosen
 
 
@@ -136,14 +144,14 @@ def _ask(b: Books, peer: Peer) -> None:
     limits = b.limits
     request = Request(b.next_serial(), [], 0, 0.0)
     while (head := peer.head()) is not None:
-        priority, replica = head
+        replica = head[1]
         nbytes = replica.nbytes
         if request.replicas:
             if request.nbytes + nbytes > limits.batch_bytes:
                 break
             if b.incoming_bytes + request.nbytes + nbytes > limits.incoming_bytes:
                 break
-            if not fits(b, nbytes, priority, b.high_bytes):
+            if b.budget and b.used + nbytes > b.high_bytes:
                 break
         peer.pop()
         replica.place = Place.asked
@@ -245,7 +253,7 @@ def peer_lost(b: Books, name: str) -> None:
 
 def mind_requests(b: Books) -> None:
     """A peer that does not answer in time counts as unreachable, for all it should have."""
-    for peer in b.peers.values():
+    for peer in list(b.peers.values()):
         if peer.request is None:
             continue
         if b.now < peer.request.due:

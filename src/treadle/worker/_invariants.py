@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 
 from treadle.worker._books import Books
+from treadle.worker._fetching import next_peer
 from treadle.worker._job import BEGUN, Job, Stage, tell
 from treadle.worker._lanes import survey
 from treadle.worker._machine import Worker
@@ -226,7 +227,7 @@ def _check_work(b: Books) -> None:
     if b.ready and b.idle and not (b.paused or b.draining):
         lane, _, _ = survey(b)
         assert lane is None, f"slot {next(iter(b.idle))} is idle, lane {lane.key} has jobs"
-    waits = bool(b.grants or b.starved_since is not None or b.asking or (b.paused and b.ready))
+    waits = bool(b.grants or b.starved_since is not None or b.asking or (b.paused and b.ready and b.idle))
     assert not waits or b.wake_at is not None, "something waits for time and asks for no Tick"
     for actor in b.actors.values():
         slot = actor.slot
@@ -234,8 +235,7 @@ def _check_work(b: Books) -> None:
             call = actor.calls[0]
             assert call.stage is Stage.waiting or b.draining, f"its actor is idle: {tell(call)}"
     if b.sought and b.starved_since is None and b.asking < b.limits.asks and not b.moving:
-        for peer in b.peers.values():
-            head = peer.head() if peer.request is None else None
-            if head is not None and b.now >= peer.rests_until:
-                full = b.asking and b.incoming_bytes + head[1].nbytes > b.limits.incoming_bytes
-                assert full, f"{peer.name} could be asked for {head[1].key}"
+        wake_at = b.wake_at
+        peer = next_peer(b)
+        b.wake_at = wake_at
+        assert peer is None, f"{peer.name} could be asked for more"

@@ -24,7 +24,7 @@ from treadle.worker._draining import leave, mind_the_grace
 from treadle.worker._feeding import feed_calls, staff, start, unblock
 from treadle.worker._limits import Limits
 from treadle.worker._outcomes import give_up_hope
-from treadle.worker._room import mind_the_marks, serve_grants, serve_restores
+from treadle.worker._room import mind_the_marks, serve_grants
 
 Event = ev.ShellEvent | wire.Message
 _SEVERAL = (list, tuple)
@@ -139,6 +139,8 @@ class Worker:
         if b.room_due and not b.exited:
             b.room_due = False
             _make_room(b)
+            if b.ready and b.idle:  # what had reserved a slot may have lost its input
+                start(b)
         if b.staff_due and not b.exited:
             staff(b)
         return b.out.flush(b.now)
@@ -149,10 +151,7 @@ def _make_room(b: Books) -> None:
     if not (b.grants or b.claims or b.sought):
         b.starved_since = None
         return
-    served = serve_grants(b) and serve_restores(b)
-    if served and b.sought:
-        served = _fetching.ask_peers(b)
-    if served:
+    if serve_grants(b) and _fetching.bring(b):
         b.starved_since = None
 
 

@@ -49,9 +49,10 @@ def run(b: Books, order: Run) -> None:
         told = b.told.get(order.id)
         if told is not None and told[1].attempt > order.attempt:
             return b.refuse("old attempt")
-    if b.newest.get(order.id, 0) > order.attempt:
+    newest = b.newest.get(order.id, 0)
+    if newest > order.attempt:
         return b.refuse("old attempt")
-    known = _known(b, order)
+    known = _known(b, order) if newest or order.id in b.told else []
     if known:
         b.refuse("told twice")
         for outcome in known:

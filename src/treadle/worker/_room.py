@@ -1,7 +1,8 @@
 """Room in memory: who gets it, who has to go to disk for it, and what is done when there is none.
 
-Claims are: results (a slot asks before it writes), objects that come back from disk, objects that
-are fetched. They are served in this order, each kind by rank. A claim may send to disk what nobody
+Claims are: results (a slot asks before it writes), and objects that come back from disk or are
+fetched. Results come first; all others by rank, be they on disk or at a peer: else one would send
+to disk what the other brings back. A claim may send to disk what nobody
 uses: first what nobody wants, least recently used first, then what only worse ranked jobs want.
 
 *No claim waits for ever.* If nothing goes on here whose end could free memory, or after `room_s`
@@ -51,7 +52,7 @@ def claim(b: Books, nbytes: int, priority: Priority, limit: int) -> bool:
 
 def in_progress(b: Books) -> bool:
     """Whether something goes on here that frees memory, or needs no more, when it ends."""
-    if b.moving or b.asking or b.transfers:
+    if b.moving or b.asking or any(t.due is not None for t in b.transfers.values()):
         return True
     return any(
         (slot.running is not None or slot.fed or slot.dying) and slot.number not in b.grants
@@ -137,28 +138,28 @@ def serve_grants(b: Books) -> bool:
     return True
 
 
-def serve_restores(b: Books) -> bool:
-    """Bring back what is used or wanted, best ranked first; False if something must wait."""
+def first_on_disk(b: Books) -> Replica | None:
+    """The best ranked object on disk that is used or wanted."""
     claims = b.claims
     while claims:
         priority, _, replica = claims[0]
-        if replica.place is not Place.disk or not (replica.users or replica.wanted):
-            heappop(claims)
-            continue
-        best = replica.priority()
-        if best > priority:  # who wanted it most does no longer
-            heappop(claims)
+        if replica.place is Place.disk and (replica.users or replica.wanted):
+            best = replica.priority()
+            if best <= priority:
+                return replica
+            # Who wanted it most does no longer.
             heappush(claims, (best, b.next_serial(), replica))
-            continue
-        if not claim(b, replica.nbytes, best, b.high_bytes):
-            return False
         heappop(claims)
-        replica.place = Place.restoring
-        b.disk_bytes -= replica.nbytes
-        b.used += replica.nbytes
-        b.moving += 1
-        b.out.commands.append(Restore(replica.id, replica.attempt))
-    return True
+    return None
+
+
+def restore(b: Books, replica: Replica) -> None:
+    """Bring an object back, for which there is room."""
+    replica.place = Place.restoring
+    b.disk_bytes -= replica.nbytes
+    b.used += replica.nbytes
+    b.moving += 1
+    b.out.commands.append(Restore(replica.id, replica.attempt))
 
 
 # --- marks -------------------------------------------------------------------------------------

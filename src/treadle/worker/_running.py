@@ -132,10 +132,7 @@ def grant_asked(b: Books, event: ev.GrantAsked) -> None:
 def ended(b: Books, event: ev.Ended) -> None:
     found = _runner(b, event.slot, event.id, event.attempt)
     if found is None or not _skip_to(b, found[1], event.id):
-        b.refuse("not running")
-        if (event.id, event.attempt) not in b.store:
-            b.out.commands.append(ev.Discard(event.id, event.attempt))
-        return
+        return _too_late(b, event)
     slot, job = found
     run = job.run
     rows = event.rows if event.rows < job.left else job.left
@@ -158,7 +155,18 @@ def ended(b: Books, event: ev.Ended) -> None:
             rows,
         ),
     )
-    _go_on(b, slot, job, rows, event.last)
+    return _go_on(b, slot, job, rows, event.last)
+
+
+def _too_late(b: Books, event: ev.Ended) -> None:
+    """A result of what is gone: kept only if somebody looks for that very object."""
+    b.refuse("not running")
+    replica = b.store.get((event.id, event.attempt))
+    if replica is None:
+        b.out.commands.append(ev.Discard(event.id, event.attempt))
+    elif replica.search is not None:
+        add(b, event.id, event.attempt, event.nbytes, event.type, event.rows)
+        b.out.hold(replica.held())
 
 
 def raised(b: Books, event: ev.Raised) -> None:

@@ -88,9 +88,9 @@ def forget(b: Books, replica: Replica) -> None:
     """The object is not here: take it out of the books, whatever its place."""
     key = replica.key
     place = replica.place
+    b.room_due = True
     if place in IN_MEMORY:
         b.used -= replica.nbytes
-        b.room_due = True
     elif place is Place.disk:
         b.disk_bytes -= replica.nbytes
     elif place is Place.absent:
@@ -116,8 +116,10 @@ def free(b: Books, replica: Replica) -> None:
         if not replica.wanted:
             forget(b, replica)
         return
+    if replica.place is Place.memory and not replica.users and not replica.wanted:
+        return discard(b, replica)
     replica.doomed = True
-    shelve(b, replica)
+    return shelve(b, replica)
 
 
 def revive(b: Books, replica: Replica) -> None:
@@ -147,6 +149,7 @@ def unwant(b: Books, job: Job) -> None:
         elif not replica.wanted and (replica.search is None or replica.search.due is None):
             forget(b, replica)
     job.missing = 0
+    b.room_due = True
 
 
 def use(b: Books, job: Job) -> None:
