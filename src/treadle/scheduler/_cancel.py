@@ -87,10 +87,10 @@ def _erred_with(named: list[TaskState]) -> dict[TaskState, None]:
             if dep.code == ERRED and dep not in found:
                 found[dep] = None
                 stack.append(dep)
-    stack = [ts for ts in found if ts.exception_blame is ts]
+    stack = list(found)  # also of what was named itself, for it stands between others and a root
     while stack:
         for other in each(stack.pop().dependers):
-            if other.code == ERRED and other not in found:
+            if other.code == ERRED and other not in found and other.exception_blame in found:
                 found[other] = None
                 stack.append(other)
     return found
