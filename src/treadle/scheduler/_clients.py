@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from treadle import wire
-from treadle.scheduler import _cancel
+from treadle.scheduler import _cancel, _data
 from treadle.scheduler import _departures as departures
 from treadle.scheduler import _leases as leases
 from treadle.scheduler._admission import desire as desire_one
 from treadle.scheduler._books import FORGETFUL, Books
+from treadle.scheduler._bundles import find
 from treadle.scheduler._client import ClientState
 from treadle.scheduler._end import done, erred
 from treadle.scheduler._events import PeerGone
@@ -57,6 +58,8 @@ def attach(books: Books, message: wire.Attach, source: str) -> None:
     client.linked = True
     client.last_seen = books.now
     books.send(client, wire.Attached(message.session, resumed))
+    if resumed:
+        _data.client_back(books, client)
     for ts in client.wants_what:
         if ts.code == MEMORY:
             books.send(client, done(ts))
@@ -69,6 +72,7 @@ def _forget(books: Books, client: ClientState) -> None:
     del books.clients[client.peer]
     client.linked = False
     drop(books, client)
+    _data.client_left(books, client)
     departures.forget_asks(books, client)
 
 
@@ -84,8 +88,15 @@ def _known(
 
 
 def _sorted_out(books: Books, ids: tuple[TaskId, ...]) -> tuple[list[TaskState], list[TaskId]]:
-    tasks = books.tasks
-    return [tasks[id] for id in ids if id in tasks], [id for id in ids if id not in tasks]
+    found: list[TaskState] = []
+    strange: list[TaskId] = []
+    for id in ids:
+        ts = find(books, id)
+        if ts is None:
+            strange.append(id)
+        else:
+            found.append(ts)
+    return found, strange
 
 
 def desire(books: Books, client: ClientState, message: wire.Desire) -> None:

@@ -13,7 +13,6 @@ from treadle.scheduler import _queues as queues
 from treadle.scheduler._books import Books
 from treadle.scheduler._client import ClientState
 from treadle.scheduler._loss import give_up
-from treadle.scheduler._relations import size
 from treadle.scheduler._watch import Stamp
 from treadle.scheduler._worker import WorkerState
 from treadle.wire import Depart, Drain, Message, Reply, WorkerId
@@ -29,13 +28,19 @@ def drain(books: Books, ws: WorkerState) -> None:
 
 
 def part(
-    books: Books, ws: WorkerState, why: str, *, accuses: bool, exit_code: int | None = None
+    books: Books,
+    ws: WorkerState,
+    why: str,
+    *,
+    accuses: bool,
+    exit_code: int | None = None,
+    sent_away: bool = False,
 ) -> None:
-    """A worker is gone; those who asked for that are told."""
+    """A worker is gone; those who asked for that are told. `why` completes 'the worker ...'."""
     watch = books.watch
     give_up(books, ws, why, accuses=accuses and not ws.draining, exit_code=exit_code)
-    watch.losses += 1
-    watch.draining.pop(ws, None)
+    _data.worker_left(books, ws)
+    watch.forget(ws, sent_away=sent_away)
     for peer, ask in ws.retired_by:
         waiting = watch.asks.get((peer, ask))
         if waiting is not None:
@@ -70,20 +75,14 @@ def proceed(books: Books, *, all: bool) -> None:
     for ws in list(draining):
         if ws not in draining or (not all and draining[ws] == _stamp(books, ws)):
             continue
-        evacuate = getattr(_data, "evacuate", _evacuated)
-        clear = evacuate(books, ws)
+        clear = _data.evacuate(books, ws)
         draining[ws] = _stamp(books, ws)
         if clear and not ws.processing and not ws.actors:
             _send_away(books, ws)
 
 
-def _evacuated(books: Books, ws: WorkerState) -> bool:
-    return not any(size(ts.holders) == 1 and ts.needed and not ts.actor for ts in ws.has_what)
-
-
 def _send_away(books: Books, ws: WorkerState) -> None:
-    books.watch.remember_departed(ws)
-    part(books, ws, "was sent away", accuses=False)
+    part(books, ws, "was sent away", accuses=False, sent_away=True)
     tell_stranger(books, ws.id, Depart())
 
 
@@ -93,4 +92,7 @@ def tell_stranger(books: Books, id: WorkerId, message: Message) -> None:
 
 
 def _stamp(books: Books, ws: WorkerState) -> Stamp:
-    return (len(ws.has_what), len(ws.processing), len(ws.actors), books.watch.losses)
+    evacuation = books.moves.evacuations.get(ws)
+    under_way = 0 if evacuation is None else evacuation.open
+    has = len(ws.has_what)
+    return (has, under_way, len(ws.processing), len(ws.actors), books.watch.losses)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from treadle import wire
 from treadle.scheduler._admission import desire
 from treadle.scheduler._books import Books
+from treadle.scheduler._bundles import find
 from treadle.scheduler._client import ClientState
 from treadle.scheduler._release import unwant
 
@@ -22,7 +23,8 @@ def publish(books: Books, client: ClientState, message: wire.Publish) -> None:
         text = f"{message.name!r} is published already; unpublish it, or say override"
         books.send(client, wire.Reply(message.ask, error=text))
         return
-    strange = [id for id in message.ids if id not in books.tasks]
+    found = [find(books, id) for id in message.ids]
+    strange = [id for id, ts in zip(message.ids, found, strict=True) if ts is None]
     if strange:
         shown = ", ".join(map(str, strange[:10]))
         text = f"{len(strange)} of these are not known (any longer): {shown}"

@@ -3,7 +3,8 @@
 What it has and is still wanted counts, also if it had been given up in between; what it has or does
 and is not wanted (any longer) is freed or stopped. What the books have of it and it does not know
 of was lost on the way, which is nobody's fault. Attempts are told apart by their number alone: of a
-bundle the rest has another identifier than the worker knows it by.
+bundle the rest has another identifier than the worker knows it by. A list that is as long as a list
+may be is not the whole of it: the rest comes next, so nothing is missed in it.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ from collections.abc import Callable
 from treadle.scheduler import _data, _outcomes
 from treadle.scheduler import _queues as queues
 from treadle.scheduler._books import Books
-from treadle.scheduler._end import another, arrive, tell_done
+from treadle.scheduler._bundles import owner
+from treadle.scheduler._end import arrive, tell_done
 from treadle.scheduler._loss import lost
 from treadle.scheduler._need import again
 from treadle.scheduler._occupancy import leave
 from treadle.scheduler._release import drop_replica, inputs_unneeded
-from treadle.scheduler._task import TaskState
-from treadle.scheduler._transitions import MEMORY, NO_WORKER, PROCESSING, WAITING
+from treadle.scheduler._transitions import MEMORY
 from treadle.scheduler._worker import WorkerState
 from treadle.wire import (
+    MAX_ITEMS,
     Attempt,
     Died,
     Failed,
     Finished,
-    Free,
     Held,
     Holding,
     Register,
@@ -44,26 +45,32 @@ _REPORTS: dict[type, Callable[..., None]] = {
 
 def reconcile(books: Books, ws: WorkerState, message: Register) -> None:
     """Make the books and the worker agree."""
-    # What can be taken back comes first: an outcome that is refused frees its result.
-    for held in message.holds:
-        ts = books.tasks.get(held.id)
-        if ts is not None and (ts.code == WAITING or ts.code == NO_WORKER):
-            _take(books, ws, ts, held)
-    for report in message.ended:
-        _REPORTS[type(report)](books, ws, report)
-    for held in message.holds:
-        _compare(books, ws, held, message.running)
-    _strike_unlisted(books, ws, {(held.id, held.attempt) for held in message.holds})
-    stop_stale(books, ws, (*message.running, *message.queued))
     running = {attempt.attempt for attempt in message.running}
     known = running.union(attempt.attempt for attempt in message.queued)
+    # What can be taken back comes first: an outcome that is refused frees its result. What belongs
+    # to an attempt that is processed there has an outcome, which tells more.
+    made = [held for held in message.holds if _is_processed(books, ws, held)]
+    if len(made) < len(message.holds):
+        rest = [held for held in message.holds if not _is_processed(books, ws, held)]
+        _data.holding(books, ws, Holding(tuple(rest)))
+    for report in message.ended:
+        _REPORTS[type(report)](books, ws, report)
+    for held in made:
+        if not _is_processed(books, ws, held):
+            _data.holding(books, ws, Holding((held,)))
+        elif held.attempt not in known:
+            _take(books, ws, held)
+    if len(message.holds) < MAX_ITEMS:
+        _strike_unlisted(books, ws, {(held.id, held.attempt) for held in message.holds})
+    stop_stale(books, ws, (*message.running, *message.queued))
+    full = max(len(message.running), len(message.queued), len(message.ended)) >= MAX_ITEMS
     for ts in list(ws.processing):
         if ts.processing_on is not ws:
             continue  # what came before has ended it
-        if ts.attempt not in known:
-            again(books, ts, f"{ws.id} does not know of it")
-        elif ts.attempt in running:
+        if ts.attempt in running:
             ws.executing.setdefault(ts, books.now)
+        elif ts.attempt not in known and not full:
+            again(books, ts, f"{ws.id} does not know of it")
     ws.unlisted.clear()
 
 
@@ -78,35 +85,20 @@ def stop_stale(books: Books, ws: WorkerState, attempts: tuple[Attempt, ...]) -> 
             books.send(ws, Stop(attempt.id, attempt.attempt))
 
 
-def _compare(books: Books, ws: WorkerState, held: Held, running: tuple[Attempt, ...]) -> None:
-    """See what an object that the worker has is good for."""
-    ts = books.tasks.get(held.id)
-    if ts is None:
-        books.send(ws, Free(held.id, held.attempt))
-    elif ts.run_spec is None and ts not in ws.has_what:
-        _data.holding(books, ws, Holding((held,)))
-    elif ts.attempt != held.attempt:
-        books.send(ws, Free(held.id, held.attempt))
-    elif ts.code == MEMORY and not (ts.actor and ts not in ws.has_what):
-        another(ts, ws)
-    elif ts.code == PROCESSING and ts.processing_on is ws:
-        if all(attempt.attempt != held.attempt for attempt in running):
-            _take(books, ws, ts, held)
-    else:
-        books.send(ws, Free(held.id, held.attempt))
+def _is_processed(books: Books, ws: WorkerState, held: Held) -> bool:
+    """Whether the object is a result of an attempt that the books say is processed there."""
+    ts = owner(books, held.id)
+    return ts is not None and ts.processing_on is ws and ts.attempt == held.attempt
 
 
-def _take(books: Books, ws: WorkerState, ts: TaskState, held: Held) -> None:
-    """A task that is active has its result, as the worker was given up, or its report is lost."""
-    if ts.attempt != held.attempt or ts.rows != held.rows or not ts.repeatable:
+def _take(books: Books, ws: WorkerState, held: Held) -> None:
+    """A task has its result, though nothing tells of its end."""
+    ts = _outcomes.current(books, ws, held.id, held.attempt, held.rows)
+    if ts is None or not ts.repeatable:
         return
-    if ts.code == PROCESSING:
-        leave(ws, ts)
-        queues.has_room(books, ws)
-    elif not ts.n_waiting_on:
-        queues.withdraw(books, ts)
-    ts.n_waiting_on = 0
-    books.note(ts, f"{ws.id} came back with its result")
+    leave(ws, ts)
+    queues.has_room(books, ws)
+    books.note(ts, f"{ws.id} has its result, and said nothing of its end")
     arrive(books, ts, ws, held.nbytes, held.type)
     inputs_unneeded(books, ts)
     tell_done(books, ts)

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from treadle.scheduler._worker import WorkerState
     from treadle.wire import WorkerId
 
-#: What of a draining worker is looked at again when it changes.
-Stamp = tuple[int, int, int, int]
+#: What of a draining worker makes it worth another look when it changes.
+Stamp = tuple[int, ...]
 
-#: Names of departed workers that are remembered.
-_DEPARTED = 10_000
+#: Names of workers that are gone and remembered.
+_GONE = 10_000
+
+
+class Gone(NamedTuple):
+    """A worker that is not in the books any longer."""
+
+    epoch: int
+    #: Its last registration; a late copy of it is not a new one.
+    number: int
+    #: It was told to go, and shall not come back.
+    sent_away: bool
 
 
 class Watch:
@@ -28,14 +38,18 @@ class Watch:
         #: Requests to retire workers that are not answered: (client's peer, ask), and which of
         #: them are still there.
         self.asks: dict[tuple[str, int], dict[WorkerId, None]] = {}
-        #: Workers that were sent away, and which process that was. Oldest first.
-        self.departed: dict[WorkerId, int] = {}
+        #: The last registration of each worker, as it counts them.
+        self.numbers: dict[WorkerState, int] = {}
+        #: Workers that are gone, the oldest first.
+        self.gone: dict[WorkerId, Gone] = {}
         #: Unknown peers that were told so, and when.
         self.strangers: dict[str, float] = {}
 
-    def remember_departed(self, ws: WorkerState) -> None:
-        """That process of the name does not come back."""
-        self.departed.pop(ws.id, None)
-        if len(self.departed) >= _DEPARTED:
-            del self.departed[next(iter(self.departed))]
-        self.departed[ws.id] = ws.epoch
+    def forget(self, ws: WorkerState, *, sent_away: bool) -> None:
+        """A worker is gone."""
+        self.losses += 1
+        self.draining.pop(ws, None)
+        self.gone.pop(ws.id, None)
+        if len(self.gone) >= _GONE:
+            del self.gone[next(iter(self.gone))]
+        self.gone[ws.id] = Gone(ws.epoch, self.numbers.pop(ws, 0), sent_away)

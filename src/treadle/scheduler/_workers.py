@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from treadle import wire
+from treadle.scheduler import _data
 from treadle.scheduler import _departures as departures
 from treadle.scheduler import _leases as leases
 from treadle.scheduler import _queues as queues
@@ -21,25 +22,17 @@ def register(books: Books, message: wire.Register, source: str) -> None:
     if source != f"worker/{id}":
         books.refuse("register under another name")
         return
-    watch = books.watch
-    if message.epoch <= watch.departed.get(id, -1):
-        books.refuse("register of a worker that was sent away")
-        departures.tell_stranger(books, id, wire.Depart())
+    if _is_past(books, message, source):
         return
     ws = books.workers.get(id)
-    if ws is not None and message.epoch < ws.epoch:
-        books.refuse("register of an older process")
-        departures.tell_stranger(books, id, wire.Reset(f"worker {id} is another process by now"))
-        return
     if ws is not None and message.epoch > ws.epoch:
         departures.part(books, ws, "was replaced by a new process of its name", accuses=True)
         ws = None
-    watch.departed.pop(id, None)
-    watch.strangers.pop(source, None)
-    took = ws is not None and _takes_work(ws)
     if ws is None:
         ws = books.workers[id] = _new(message)
         leases.watch(books)
+    books.watch.numbers[ws] = message.number
+    books.watch.strangers.pop(source, None)
     ws.linked = True
     ws.paused = False  # if it is, it says so next
     ws.last_seen = books.now
@@ -49,7 +42,45 @@ def register(books: Books, message: wire.Register, source: str) -> None:
     if ws.draining:
         books.send(ws, wire.Drain())
     reconcile(books, ws, message)
-    _opened(books, ws, took=took)
+    queues.joined(books, ws)
+    _data.worker_back(books, ws)
+
+
+def _is_past(books: Books, message: wire.Register, source: str) -> bool:
+    """Whether this is not the newest word of that name; who sent it is told what to do."""
+    id = message.worker
+    ws = books.workers.get(id)
+    gone = books.watch.gone.get(id)
+    if ws is not None:
+        epoch, number = ws.epoch, books.watch.numbers.get(ws, 0)
+    elif gone is not None:
+        epoch, number = gone.epoch, gone.number
+    else:
+        return False
+    if message.epoch > epoch:
+        return False
+    if ws is None and gone is not None and gone.sent_away:
+        books.refuse("register of a worker that was sent away")
+        departures.tell_stranger(books, id, wire.Depart())
+        return True
+    if message.epoch < epoch:
+        books.refuse("register of an older process")
+        _turn_away(books, source, wire.Reset(f"worker {id} is another process by now"))
+        return True
+    if 0 < message.number <= number:
+        books.refuse("late copy of a register")
+        return True
+    return False
+
+
+def _turn_away(books: Books, source: str, message: wire.Message) -> None:
+    """Tell somebody who is not in the books what to do, once a beat at the most."""
+    strangers = books.watch.strangers
+    told = strangers.get(source)
+    if told is None or books.now - told >= books.policy.beat_s:
+        strangers[source] = books.now
+        leases.watch(books)
+        departures.tell_stranger(books, source[7:], message)
 
 
 def _new(message: wire.Register) -> WorkerState:
@@ -67,42 +98,28 @@ def _new(message: wire.Register) -> WorkerState:
     )
 
 
-def _takes_work(ws: WorkerState) -> bool:
-    return ws.linked and not ws.paused and not ws.draining
-
-
-def _opened(books: Books, ws: WorkerState, *, took: bool) -> None:
-    """Tell the queues if the worker takes work, and did not; or the other way round."""
-    takes = _takes_work(ws)
-    if takes and not took:
-        queues.joined(books, ws)
-    elif took and not takes:
-        queues.left(books, ws)
-
-
 def unknown(books: Books, source: str) -> None:
     """Somebody who was given up, or sent away, is still there: tell it, once a beat."""
     books.refuse("message of a worker that is not known")
-    strangers = books.watch.strangers
-    told = strangers.get(source)
-    if told is not None and books.now - told < books.policy.beat_s:
-        return
-    strangers[source] = books.now
-    leases.watch(books)
     id = source[7:]
-    message: wire.Message = wire.Reset(f"worker {id} was given up for lost")
-    if id in books.watch.departed:
-        message = wire.Depart()
-    departures.tell_stranger(books, id, message)
+    if _was_sent_away(books, id):
+        _turn_away(books, source, wire.Depart())
+    else:
+        _turn_away(books, source, wire.Reset(f"worker {id} was given up for lost"))
+
+
+def _was_sent_away(books: Books, id: wire.WorkerId) -> bool:
+    gone = books.watch.gone.get(id)
+    return gone is not None and gone.sent_away
 
 
 def status(books: Books, ws: WorkerState, message: wire.Status) -> None:
     """A worker says how it is."""
     ws.memory_used = message.memory_bytes
     ws.spilled_bytes = message.spilled_bytes
-    took = _takes_work(ws)
-    ws.paused = message.paused
-    _opened(books, ws, took=took)
+    if message.paused != ws.paused:
+        ws.paused = message.paused
+        (queues.left if ws.paused else queues.joined)(books, ws)
 
 
 def leaving(books: Books, ws: WorkerState, message: wire.Leaving) -> None:
@@ -131,7 +148,9 @@ def beat(books: Books, ws: WorkerState, message: wire.Beat) -> None:
 def retire(books: Books, client: ClientState, message: wire.Retire) -> None:
     """A client wants these workers drained; the answer comes when they have been sent away."""
     watch = books.watch
-    strange = [id for id in message.workers if id not in books.workers and id not in watch.departed]
+    strange = [
+        id for id in message.workers if id not in books.workers and not _was_sent_away(books, id)
+    ]
     if strange:
         text = f"no such worker: {', '.join(strange[:10])} (nothing was done)"
         books.send(client, wire.Reply(message.ask, error=text))
@@ -149,10 +168,9 @@ def link_lost(books: Books, peer: str) -> None:
     """A worker's link is lost: its lease begins."""
     ws = books.workers.get(peer[7:])
     if ws is not None and ws.linked:
-        took = _takes_work(ws)
         ws.linked = False
         ws.lost_at = books.now
-        _opened(books, ws, took=took)
+        queues.left(books, ws)
 
 
 def peer_gone(books: Books, event: PeerGone) -> None:
