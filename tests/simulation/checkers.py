@@ -49,21 +49,19 @@ class Resolutions:
     def want(self, peer: str, ids: tuple[TaskId, ...], *, retry: bool = False) -> None:
         mine = self.wants.setdefault(peer, {})
         for id in ids:
-            for known in self.model.rows_of(id, self.model.tasks[id].bundle.rows):
-                want = mine.get(known.id)
-                if want is None:
-                    if not retry:
-                        mine[known.id] = Want()
-                    continue
-                want.asked = True
-                want.wanted = True
+            want = mine.get(id)
+            if want is None:
+                if not retry:
+                    mine[id] = Want()
+                continue
+            want.asked = True
+            want.wanted = want.wanted or not retry
 
     def release(self, peer: str, ids: tuple[TaskId, ...]) -> None:
         for id in ids:
-            for known in self.model.rows_of(id, self.model.tasks[id].bundle.rows):
-                want = self.wants.get(peer, {}).get(known.id)
-                if want is not None:
-                    want.wanted = False
+            want = self.wants.get(peer, {}).get(id)
+            if want is not None:
+                want.wanted = False
 
     def attach(self, peer: str) -> None:
         for want in self.wants.get(peer, {}).values():
@@ -110,7 +108,11 @@ class Resolutions:
         if want.told == new and not want.asked:
             self._wrong(peer, message, "once more, without having asked again")
         if want.told not in ("pending", new) and not want.asked:
-            self._wrong(peer, message, f"after it was told: {want.told}")
+            # What cannot be computed again may be lost after it was done.
+            gone = new == "erred" and message.failure.kind in ("lost", "actor")
+            if want.told != "done" or not gone:
+                self._wrong(peer, message, f"after it was told: {want.told}")
+            self.world.sometimes("a result that was done was lost for good")
         if want.told != new:
             self.model.progress_at = self.world.now
         want.told = new
@@ -120,8 +122,6 @@ class Resolutions:
         self._tells(peer, done, want, "done")
         if not known.accepted:
             self._wrong(peer, done, "of which no newest attempt has finished")
-        if known.cancelled:
-            self._wrong(peer, done, "after it was cancelled")
         if not done.holders and not known.actor:
             self._wrong(peer, done, "which nobody holds")
         if done.inline is not None and known.value is not None:
@@ -150,11 +150,12 @@ class Resolutions:
         if kind == "exception":
             if not program.raises:
                 return "though it never raises"
-            if blamed.failures <= blamed.options.retries and not program.final:
-                return f"with {blamed.failures} failures and {blamed.options.retries} retries"
+            failures = blamed.possible_failures
+            if failures <= blamed.options.retries and not program.final:
+                return f"with {failures} failures and {blamed.options.retries} retries"
         elif kind == "killed":
-            if blamed.possible < DEATHS:
-                return f"after {blamed.possible} deaths"
+            if len(blamed.deadly) < DEATHS:
+                return f"after deaths in {sorted(blamed.deadly)} of {blamed.issued}"
         elif kind == "walltime":
             if blamed.options.walltime_s is None:
                 return "though it has no walltime"
@@ -207,6 +208,8 @@ class Attempts:
     def __init__(self, world: World, model: Model) -> None:
         self.world = world
         self.model = model
+        #: The youngest process of each worker that has registered.
+        self.epochs: dict[str, int] = {}
 
     # --- orders ------------------------------------------------------------------------------
 
@@ -217,12 +220,15 @@ class Attempts:
             self.model.given.setdefault(worker, {})[message.id, message.attempt] = None
         elif type(message) is wire.Reset:
             self.world.sometimes("a worker was told to reset")
+            self.model.doubt(worker)
+        elif type(message) is wire.Stop and message.id in self.model.tasks:
+            self.model.tasks[message.id].doubtful.add(message.attempt)
 
     def _run(self, worker: str, run: Run, known: Known) -> None:
         if run.attempt <= known.newest:
             self._wrong(worker, run, f"after attempt {known.newest}")
-        if known.cancelled:
-            self._wrong(worker, run, "after it was cancelled")
+        if known.cancelled and not self.model.is_needed(known.id):
+            self._wrong(worker, run, "after it was cancelled, and nobody needs it")
         if known.accusations >= DEATHS:
             self._wrong(worker, run, f"after it was accused of {known.accusations} deaths")
         if known.failures > known.options.retries:
@@ -232,7 +238,8 @@ class Attempts:
         if known.accusations:
             for id, attempt in self.model.given.get(worker, {}):
                 other = self.model.tasks[id]
-                if other.accusations and other.newest == attempt and other.bundle != known.bundle:
+                current = other.newest == attempt and attempt not in other.doubtful
+                if other.accusations and current and other.bundle != known.bundle:
                     self._wrong(worker, run, f"beside {id}, though both are suspicious")
         self._inputs(worker, run, known)
         if known.accepted and known.newest in known.accepted:
@@ -265,7 +272,11 @@ class Attempts:
             for one in message.attempts:
                 if one.id in self.model.tasks:
                     self.model.tasks[one.id].started.add(one.attempt)
+        elif kind is wire.Holding:
+            for held in message.objects:
+                self._held(worker, held.id, held.attempt, held.rows)
         elif kind is wire.Register:
+            self._registers(worker, message.epoch)
             for ended in message.ended:
                 self._outcome(worker, ended)
             for held in message.holds:
@@ -278,10 +289,18 @@ class Attempts:
         elif isinstance(message, wire.Outcome):
             self._outcome(worker, message)
 
+    def _registers(self, worker: str, epoch: int) -> None:
+        """A process of this name came: an older one may be accused of its own death."""
+        self.model.doubt(worker)
+        if epoch > self.epochs.get(worker, 0):
+            self.epochs[worker] = epoch
+            self.model.may_accuse(worker)
+            self.model.given.pop(worker, None)
+
     def _held(self, worker: str, id: TaskId, attempt: int, rows: int) -> None:
-        """A worker came back with a result: if it is the newest attempt's, it may be taken."""
+        """A worker has data, or came back with a result: the newest attempt's may be taken."""
         for known in self.model.rows_of(id, rows):
-            if attempt == known.newest and attempt in known.issued:
+            if known.program is None or (attempt == known.newest and attempt in known.issued):
                 known.accepted.add(attempt)
 
     def _outcome(self, worker: str, outcome: Any) -> None:
@@ -298,8 +317,15 @@ class Attempts:
             known.ended.add(outcome.attempt)
             self._count(known, outcome)
 
+    def _is_sure(self, known: Known, attempt: int) -> bool:
+        """Whether the scheduler must take what it is told of this attempt."""
+        struck = self.world.struck
+        doubt = "disorder" in struck or "drop_run" in struck
+        return not doubt and attempt not in known.doubtful
+
     def _count(self, known: Known, outcome: Any) -> None:
         kind = type(outcome)
+        sure = self._is_sure(known, outcome.attempt)
         if kind is wire.Finished:
             if outcome.attempt not in known.computed:
                 self.world.fail("made", f"{outcome} was never computed")
@@ -309,24 +335,25 @@ class Attempts:
             known.accusations = known.failures = 0
         elif kind is wire.Failed:
             self.model.progress_at = self.world.now
-            known.failures += 1
+            known.failures += sure
+            known.possible_failures += 1
             self.world.sometimes(f"failed: {outcome.failure.kind}")
         elif kind is wire.Died:
-            known.accusations += 1
+            known.accusations += sure
             self.world.sometimes("a death was reported")
         else:
             self.world.sometimes(f"returned: {outcome.why}")
 
     def worker_gone(self, worker: str, *, accuses: bool) -> None:
         self.model.losses += 1
+        if accuses:
+            self.model.may_accuse(worker)
         for id, attempt in self.model.given.pop(worker, {}):
             known = self.model.tasks[id]
-            if attempt != known.newest or attempt in known.ended or not accuses:
-                continue
-            for row in self.model.rows_of(id, known.rows):
-                row.possible += 1
-            if attempt in known.started and known.rows == 1:
-                known.accusations += 1
+            counts = accuses and attempt == known.newest and attempt not in known.ended
+            if counts and attempt in known.started and known.rows == 1:
+                known.accusations += self._is_sure(known, attempt)
+            known.doubtful.add(attempt)
 
 
 class Workers:
@@ -340,7 +367,7 @@ class Workers:
 
     def begins(self, slot: Slot, run: Run) -> None:
         """A slot begins an attempt: its inputs are there, and there is room for it."""
-        store, node = slot.node.store, slot.node
+        store = slot.node.store
         if run.home is None:
             for given in run.inputs:
                 thing = store.get((given.id, given.attempt))
@@ -351,19 +378,24 @@ class Workers:
                 right = self.model.tasks[given.id].value
                 if right is not None and value != right:
                     self._wrong(slot, run, f"but the value of {given} is {value}, not {right}")
-        taken = 0
-        amounts = dict.fromkeys([name for name, _ in node.plan.resources], 0.0)
+        self._room(slot, run)
+
+    def _room(self, slot: Slot, run: Run) -> None:
+        """An actor has a slot beside the others, but keeps the resources it takes."""
+        node, busy = slot.node, {}
+        amounts: dict[str, float] = {}
         for other in node.slots.values():
-            busy = other.actor or other.run
-            if not other.alive or busy is None:
+            holder = other.actor or other.run
+            if not other.alive or holder is None:
                 continue
-            taken += busy.slots
-            for name, amount in busy.resources:
+            for name, amount in holder.resources:
                 amounts[name] = amounts.get(name, 0.0) + amount
-        if taken > node.plan.slots:
-            self._wrong(slot, run, f"so {taken} of {node.plan.slots} slots are taken")
+            if not holder.actor:
+                busy[other.number] = (holder.id, holder.slots)
+        if sum(slots for _, slots in busy.values()) > node.plan.slots:
+            self._wrong(slot, run, f"so more than {node.plan.slots} slots are taken: {busy}")
         for name, amount in node.plan.resources:
-            if amounts[name] > amount + 1e-9:
+            if amounts.get(name, 0.0) > amount + 1e-9:
                 self._wrong(slot, run, f"so {amounts[name]} of {amount} {name} are taken")
 
     def called(self, slot: Slot, run: Run, program: Program) -> None:

@@ -26,19 +26,26 @@ _BEAT_S = 2.0
 OPEN, ENDED = ("pending",), ("done", "erred", "cancelled", "refused")
 
 
+def rows(id: TaskId, count: int) -> tuple[TaskId, ...]:
+    """The identifiers of so many rows."""
+    return (id,) if count == 1 else tuple(range(id, id + count))  # type: ignore[operator]
+
+
 class Wish:
     """One task this client wants."""
 
-    __slots__ = ("due_s", "gathering", "holders", "inline", "nbytes", "retries", "told")
+    __slots__ = ("gathering", "holders", "inline", "nbytes", "part", "retries", "told")
 
-    def __init__(self) -> None:
+    def __init__(self, part: tuple[TaskId, ...]) -> None:
         self.told = "pending"
+        #: Rows that are told and released together with it: all of a bundle, then those it is
+        #: told with.
+        self.part = part
         self.holders: tuple[str, ...] = ()
         self.nbytes = 0
         self.inline = False
         self.gathering = False
         self.retries = 0
-        self.due_s = 0.0
 
 
 class Client:
@@ -143,21 +150,28 @@ class Client:
         if not tasks:
             return
         wanted = submit.wants
-        for id in [task.id for task in tasks] if wanted is None else wanted:
-            self.wishes[id] = Wish()
         for task in tasks:
-            if wanted is not None and task.id not in wanted:
-                self.gone[task.id] = None
+            part = rows(task.id, max(1, len(task.rows)))
+            for id in part:
+                if wanted is None or task.id in wanted:
+                    self.wishes[id] = Wish(part)
+                else:
+                    self.gone[id] = None
         self.say(submit)
 
     def _scatter(self, todo: Todo) -> None:
         self.asks[todo.message.ask] = todo.message
         for id in todo.ids:
-            self.wishes[id] = Wish()
+            self.wishes[id] = Wish((id,))
         self.say(todo.message)
 
     def _cancel(self, todo: Todo) -> None:
-        ids = tuple(id for id in todo.ids if id in self.wishes or id in self.gone)
+        ids = tuple(
+            row
+            for id in todo.ids
+            for row in rows(id, self.world.model.tasks[id].bundle.rows)
+            if row in self.wishes or row in self.gone
+        )
         if ids:
             self.world.sometimes("a cancel by force" if todo.force else "a cancel")
             self.say(wire.Cancel(ids, todo.force, "tired of it"))
@@ -166,8 +180,11 @@ class Client:
         self.drop(todo.ids)
 
     def drop(self, ids: tuple[TaskId, ...]) -> None:
-        """Want these no longer."""
-        mine = tuple(id for id in ids if self.wishes.pop(id, None) is not None)
+        """Want these no longer, and the rest of what each was told with."""
+        parts = dict.fromkeys(
+            one for id in ids if id in self.wishes for one in self.wishes[id].part
+        )
+        mine = tuple(id for id in parts if self.wishes.pop(id, None) is not None)
         for id in mine:
             self.gone[id] = None
         if mine:
@@ -176,7 +193,7 @@ class Client:
     def _desire(self, todo: Todo) -> None:
         ids = tuple(id for id in todo.ids if id not in self.wishes)
         for id in ids:
-            self.wishes[id] = Wish()
+            self.wishes[id] = Wish((id,))
         if ids:
             self.world.sometimes("a client wanted another's result")
             self.say(wire.Desire(ids))
@@ -212,6 +229,12 @@ class Client:
         if message.resumed:
             self.world.sometimes("a client came back within its lease")
         again = [message for _, messages in self.unacked for message in messages]
+        asked = {message.ask for message in again if hasattr(message, "ask")}
+        again += [
+            wire.WhoHas(ask, (what[0],)) if isinstance(what, tuple) else what
+            for ask, what in self.asks.items()
+            if ask not in asked
+        ]
         self.unacked.clear()
         if again:
             self.unacked.append((self._beat, again))
@@ -222,9 +245,12 @@ class Client:
         while self.unacked and self.unacked[0][0] <= message.number:
             self.unacked.popleft()
 
-    def _of(self, id: TaskId, rows: int) -> list[tuple[TaskId, Wish]]:
-        names = [id] if rows == 1 else [id + place for place in range(rows)]  # type: ignore[operator]
-        return [(name, self.wishes[name]) for name in names if name in self.wishes]
+    def _of(self, id: TaskId, count: int) -> list[tuple[TaskId, Wish]]:
+        part = rows(id, count)
+        mine = [(name, self.wishes[name]) for name in part if name in self.wishes]
+        for _, wish in mine:
+            wish.part = part
+        return mine
 
     def _on_done(self, done: wire.Done) -> None:
         for id, wish in self._of(done.id, done.rows):
@@ -289,6 +315,8 @@ class Client:
         ask = self.asks.pop(reply.ask, None)
         if reply.error:
             self.world.sometimes("a request was answered with an error")
+            if isinstance(ask, wire.Scatter):
+                self.drop(tuple(item.id for item in ask.items))
         if isinstance(ask, tuple):  # where a value is that is being fetched
             id, wish, tries = ask
             holders = reply.value[0] if reply.value else ()
@@ -339,11 +367,11 @@ class Client:
 
     def _on_upload(self, upload: wire.Upload) -> None:
         self.asks.pop(upload.ask, None)
-        for id, workers in upload.items:
+        for id, attempt, workers in upload.items:
             for name in workers:
-                self._upload(id, name, 0)
+                self._upload(id, attempt, name, 0)
 
-    def _upload(self, id: TaskId, name: str, tries: int) -> None:
+    def _upload(self, id: TaskId, attempt: int, name: str, tries: int) -> None:
         known = self.world.model.tasks[id]
         if id not in self.wishes or self.vanished or known.value is None or tries > 20:
             return
@@ -351,10 +379,10 @@ class Client:
         node = world.nodes.get(name)
         blocked = world.net.is_blocked(self.name, name) or world.net.is_blocked(name, self.name)
         if node is None or not node.alive or node.stopped or blocked:
-            world.at(world.now + 1.0, self._upload, id, name, tries + 1)
+            world.at(world.now + 1.0, self._upload, id, attempt, name, tries + 1)
             return
         nbytes = 1000
-        stored = ev.Stored(id, 0, nbytes, "int")
+        stored = ev.Stored(id, attempt, nbytes, "int")
         delay = world.swarm.latency_s + nbytes / world.swarm.bandwidth
         world.at(world.now + delay, node.give, stored, Thing((known.value,), nbytes))
 

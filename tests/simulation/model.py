@@ -32,7 +32,9 @@ class Known:
         "cancelled",
         "client",
         "computed",
+        "deadly",
         "deps",
+        "doubtful",
         "ended",
         "executions",
         "failures",
@@ -41,7 +43,7 @@ class Known:
         "issued",
         "newest",
         "options",
-        "possible",
+        "possible_failures",
         "program",
         "row",
         "rows",
@@ -80,11 +82,14 @@ class Known:
         self.computed: set[int] = set()
         #: Times a slot ran it through, the deadly and raising ones included.
         self.executions = 0
-        #: Failures of newest attempts since it was last asked for.
+        #: Attempts whose outcome the scheduler may refuse: it may have given them up.
+        self.doubtful: set[int] = set()
+        #: Failures that are charged for sure since it was last asked for, and all that may be.
         self.failures = 0
-        #: Deaths that accuse it for sure since then, and deaths that might.
+        self.possible_failures = 0
+        #: Deaths that accuse it for sure since then, and attempts that may have met a death.
         self.accusations = 0
-        self.possible = 0
+        self.deadly: set[int] = set()
         #: Somebody asked for its end, or for that of one it depends on.
         self.cancel_asked = False
         #: It was said to be cancelled, and not asked for again.
@@ -129,7 +134,6 @@ class Model:
         known = self.tasks[id] = Known(id, None, client)
         known.value = value
         known.submits = 1
-        known.accepted.add(0)
 
     def _value(self, known: Known) -> int | None:
         program = known.program
@@ -166,7 +170,13 @@ class Model:
                     self.renew(known)
             wants = message.wants
             self.resolutions.want(
-                peer, tuple(task.id for task in message.tasks) if wants is None else wants
+                peer,
+                tuple(
+                    known.id
+                    for task in message.tasks
+                    if wants is None or task.id in wants
+                    for known in self.rows_of(task.id, max(1, len(task.rows)))
+                ),
             )
         elif kind is wire.Desire or kind is wire.FireAndForget or kind is wire.Retry:
             if kind is wire.Retry:
@@ -201,10 +211,17 @@ class Model:
             self.attempts.worker_gone(event.peer[7:], accuses=event.accuses)
         elif type(event) is LinkLost:
             self.losses += 1
+            if event.peer.startswith("worker/"):
+                self.doubt(event.peer[7:])
+
+    def doubt(self, worker: str) -> None:
+        """The scheduler may give up what this worker was given to do."""
+        for id, attempt in self.given.get(worker, {}):
+            self.tasks[id].doubtful.add(attempt)
 
     def renew(self, known: Known) -> None:
         """It is asked for (again): what it was charged is forgiven."""
-        known.failures = known.accusations = known.possible = 0
+        known.failures = known.accusations = 0
         known.cancelled = False
         known.cancel_asked = False
 
@@ -225,6 +242,19 @@ class Model:
             self.tasks[one].cancel_asked = True
             for dependent in self.dependents.get(one, ()):
                 seen.setdefault(dependent)
+
+    def is_needed(self, id: TaskId) -> bool:
+        """Whether a client wants it, or something that depends on it; or somebody may, unseen."""
+        if "fire" in self.world.swarm.features or "publish" in self.world.swarm.features:
+            return True
+        seen: dict[TaskId, None] = {id: None}
+        for one in seen_growing(seen):
+            for wants in self.resolutions.wants.values():
+                if one in wants and wants[one].wanted:
+                    return True
+            for dependent in self.dependents.get(one, ()):
+                seen.setdefault(dependent)
+        return False
 
     def lineage(self, id: TaskId) -> dict[TaskId, None]:
         """The task and all it depends on."""
@@ -248,10 +278,19 @@ class Model:
 
     def slot_ends(self, slot: Slot, *, accuses: bool) -> None:
         if accuses and slot.blame is not None:
-            self.tasks[slot.blame.id].possible += 1
+            self.tasks[slot.blame.id].deadly.add(slot.blame.attempt)
 
     def node_ends(self, node: Node, *, accuses: bool) -> None:
         self.losses += 1
+        if accuses:
+            self.may_accuse(node.name)
+
+    def may_accuse(self, worker: str) -> None:
+        """What this worker was given to do may be accused of its death."""
+        for id, attempt in self.given.get(worker, {}):
+            for known in self.rows_of(id, self.tasks[id].rows):
+                if attempt not in known.ended:
+                    known.deadly.add(attempt)
 
     def made(self, run: Run, count: int, first: TaskId) -> None:
         """A slot has written a result (of so many rows)."""

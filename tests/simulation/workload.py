@@ -66,7 +66,8 @@ def _desires(swarm: Swarm, plans: list[ClientPlan]) -> None:
         other = dice.pick([one for one in plans if one is not plan])
         for todo in other.todo:
             if todo.kind == "submit" and dice.chance(0.3):
-                ids = tuple(task.id for task in todo.message.tasks[:20] if dice.chance(0.3))
+                tasks = [task for task in todo.message.tasks[:20] if not task.rows]
+                ids = tuple(task.id for task in dice.some(tasks, 0.3))
                 if ids:
                     at = todo.at + dice.spread(0.05, 10.0)
                     plan.todo.append(Todo(at, "desire", ids))
@@ -210,9 +211,16 @@ class _Maker:
                 at += span * dice.between(0.0, 2.0)
                 self.todo.append(Todo(at, "submit", message=wire.Submit((task,), table)))
             last, wanted = at, ids
-        self._afterwards(wanted, ids, last)
+        single = {task.id for task in tasks if not task.rows}
+        self._afterwards(wanted, ids, [id for id in ids if id in single], last)
 
-    def _afterwards(self, wanted: tuple[TaskId, ...], ids: tuple[TaskId, ...], last: float) -> None:
+    def _afterwards(
+        self,
+        wanted: tuple[TaskId, ...],
+        ids: tuple[TaskId, ...],
+        single: list[TaskId],
+        last: float,
+    ) -> None:
         dice, features, todo = self.dice, self.features, self.todo
         if "cancels" in features and dice.chance(0.5):
             chosen = tuple(dice.some(ids, 0.15))
@@ -223,13 +231,13 @@ class _Maker:
             for id in dice.some(wanted, 0.2):
                 todo.append(Todo(last + dice.spread(0.001, 20.0), "release", (id,)))
         if "fire" in features and dice.chance(0.3):
-            chosen = tuple(dice.some(wanted, 0.3))
+            chosen = tuple(id for id in dice.some(wanted, 0.3) if id in single)
             if chosen:
                 todo.append(Todo(last + 0.001, "fire", chosen))
                 todo.append(Todo(last + dice.spread(0.01, 5.0), "release", chosen))
-        if "questions" in features:
-            self._questions(ids, last)
-        self._about_data(ids, last)
+        if single:
+            self._questions(tuple(single), last)
+            self._about_data(tuple(single), last)
 
     def _ask(self, at: float, make: Any, *args: Any, **options: Any) -> None:
         self.asks += 1
@@ -238,7 +246,7 @@ class _Maker:
 
     def _questions(self, ids: tuple[TaskId, ...], last: float) -> None:
         dice = self.dice
-        for _ in range(3):
+        for _ in range(3 if "questions" in self.features else 0):
             at, id = last + dice.spread(0.01, 20.0), dice.pick(ids)
             kind = dice.whole(0, 4)
             if kind == 0:
