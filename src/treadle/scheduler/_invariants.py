@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from treadle.scheduler import _queues as queues
 from treadle.scheduler._books import FORGETFUL, Books
+from treadle.scheduler._demand import could_ever, pleases
+from treadle.scheduler._occupancy import taken
+from treadle.scheduler._queue_checks import check as check_queues
 from treadle.scheduler._relations import Relation, each, has, size
 from treadle.scheduler._task import ACTIVE, TaskState
 from treadle.scheduler._transitions import (
@@ -50,9 +52,7 @@ def check(scheduler: Scheduler) -> None:
         _check_worker(books, ws)
     _check_clients(books)
     _check_groups(books)
-    check_queues = getattr(queues, "check", None)
-    if check_queues is not None:
-        check_queues(books)
+    check_queues(books)
 
 
 def check_task(books: Books, ts: TaskState) -> None:
@@ -150,23 +150,14 @@ def _check_state(books: Books, ts: TaskState) -> None:
         _fail(ts, "has a result of unknown size")
     if ts.attempt > books.attempts or (ts.attempt == 0 and code in (PROCESSING, MEMORY)):
         _fail(ts, f"has the attempt {ts.attempt}; the newest of all is {books.attempts}")
-    ready = code == NO_WORKER or (code == WAITING and not ts.n_waiting_on and not _at_home(ts))
-    holds = getattr(queues, "holds", None)
-    if holds is not None and holds(books, ts) != ready:
-        _fail(ts, f"is {'not ' * ready}in a queue")
-
-
-def _at_home(ts: TaskState) -> bool:
-    """It is a call that its actor's line holds, and no queue."""
-    home = ts.home
-    return home is not None and home.rare is not None and ts in (home.rare.calls or ())
 
 
 def _check_need(ts: TaskState) -> None:
     """Nothing lives that nobody needs, but the lineage of what lives."""
     code = ts.code
     if code in (*ACTIVE, MEMORY):
-        if not ts.needed:
+        # A call that its actor has been sent may have changed it: it runs to its end.
+        if not ts.needed and not (code == PROCESSING and ts.home is not None):
             _fail(ts, "is needed by nobody")
     elif not ts.needed and ts.dependers is None:
         _fail(ts, "is needed by nobody, and nothing depends on it")
@@ -207,32 +198,17 @@ def _check_places(books: Books, ts: TaskState) -> None:
         assert ws is not None
         if books.workers.get(ws.id) is not ws or ts not in ws.processing:
             _fail(ts, f"is processed by worker {ws.id}, which does not know it")
-        if not could_ever_run(ws, ts):
+        options = ts.options
+        if ts.home is None and not (options.loose or pleases(ws, options)):
             _fail(ts, f"is processed by worker {ws.id}, where it may not be")
         return
     if ts.code != NO_WORKER and (ts.code != WAITING or ts.n_waiting_on):
         return
-    if ts.home is not None or ts.options.walltime_s is not None:
-        return  # it goes where its actor lives; blocks end as time goes by
-    fit = [ws.id for ws in books.workers.values() if not ws.draining and could_ever_run(ws, ts)]
+    if ts.home is not None:
+        return  # it goes where its actor lives
+    fit = [ws.id for ws in books.workers.values() if could_ever(ws, ts.options, books.now)]
     if bool(fit) != (ts.code == WAITING):
         _fail(ts, f"could run on {fit or 'no worker'}")
-
-
-def could_ever_run(ws: WorkerState, ts: TaskState) -> bool:
-    """Whether the worker, if it had nothing else to do, could run the task."""
-    options = ts.options
-    if ts.home is not None:
-        return True
-    if options.slots > ws.slots:
-        return False
-    if options.loose:
-        return True
-    if (options.hosts or options.workers) and not (
-        ws.host in options.hosts or ws.id in options.workers
-    ):
-        return False
-    return all(ws.resources.get(name, 0.0) >= amount for name, amount in options.resources)
 
 
 def _check_rare(books: Books, ts: TaskState) -> None:
@@ -244,8 +220,11 @@ def _check_rare(books: Books, ts: TaskState) -> None:
         _fail(ts, "has been tried too often")
     if rare.suspicious >= books.policy.deaths and ts.code not in (ERRED, RELEASED):
         _fail(ts, f"was involved in {rare.suspicious} deaths")
-    if rare.rows is not None and not 0 < len(rare.rows) <= rare.n_rows:
-        _fail(ts, f"has {len(rare.rows)} rows left of {rare.n_rows}")
+    if rare.rows is not None:
+        if rare.n_rows < 1 or len(ts.own_rows) != rare.n_rows:
+            _fail(ts, f"has {len(ts.own_rows)} rows, and should have {rare.n_rows}")
+    elif (rare.n_rows, rare.first_row) != (1, 0):
+        _fail(ts, f"is no bundle, and has {rare.n_rows} rows")
     if rare.actor and ts.code == MEMORY:
         homes = [ws.id for ws in each(ts.holders) if ts in ws.actors]
         if len(homes) != 1 or size(ts.holders) != 1:
@@ -257,9 +236,6 @@ def _check_rare(books: Books, ts: TaskState) -> None:
         _fail(ts, f"is a call of {home.key}, which is no actor")
     if ts.code == PROCESSING and home.code == MEMORY and not has(home.holders, ts.processing_on):
         _fail(ts, f"is a call of {home.key}, and processed elsewhere")
-    for call in (home.rare and home.rare.calls) or ():
-        if call.code != WAITING:
-            _fail(call, f"stands in the line of {home.key}")
 
 
 # --- the tables --------------------------------------------------------------------------------
@@ -279,22 +255,19 @@ def _check_worker(books: Books, ws: WorkerState) -> None:
     """What a worker has and does is what its tasks say, and what is free is what they leave."""
     slots = 0
     free = dict(ws.resources)
-    loose = False
     for ts in ws.processing:
         if ts.processing_on is not ws or not _known(books, ts):
             _fail(ts, f"stands in worker {ws.id}'s processing")
         if ts.home is None:
             slots += ts.options.slots
-            _take(free, ts)
-            loose = loose or ts.options.loose
+            _take(ws, free, ts)
     for ts in ws.has_what:
         if not has(ts.holders, ws) or not _known(books, ts):
             _fail(ts, f"stands in worker {ws.id}'s has_what")
     for ts in ws.actors:
         if not ts.actor or ts.code != MEMORY or not has(ts.holders, ws):
             _fail(ts, f"stands in worker {ws.id}'s actors")
-        _take(free, ts)
-        loose = loose or ts.options.loose
+        _take(ws, free, ts)
     for ts in (*ws.executing, *ws.suspects, *ws.unlisted):
         if ts not in ws.processing:
             _fail(ts, f"executes, is a suspect or is unlisted on {ws.id}, which has it not")
@@ -307,22 +280,22 @@ def _check_worker(books: Books, ws: WorkerState) -> None:
         "bytes": (ws.nbytes, sum(ts.nbytes or 0 for ts in ws.has_what)),
         "seconds of backlog": (ws.backlog_s, sum(ws.processing.values())),
         "suspects": (len(ws.suspects), len(suspects)),
-        "suspects together": (max(len(suspects), 1), 1),
+        # Parts of one bundle share an attempt, and count as one.
+        "suspects together": (max(len({ts.attempt for ts in suspects}), 1), 1),
         "resources": (len(ws.free), len(free)),
     }
     for name, amount in free.items():
         found[f"free {name}"] = (ws.free.get(name, -1.0), amount)
-        if amount < -_CLOSE and not loose:
+        if amount < -_CLOSE:
             raise AssertionError(f"worker {ws.id} has {amount} of {name} left")
     for name, (kept, true) in found.items():
         if abs(kept - true) > _CLOSE * max(1.0, abs(true)):
             raise AssertionError(f"worker {ws.id} counts {kept} {name}; there are {true}: {ws}")
 
 
-def _take(free: dict[str, float], ts: TaskState) -> None:
-    for name, amount in ts.options.resources:
-        if name in free:
-            free[name] -= amount
+def _take(ws: WorkerState, free: dict[str, float], ts: TaskState) -> None:
+    for name, amount in taken(ws, ts.options):
+        free[name] -= amount
 
 
 def _check_clients(books: Books) -> None:
