@@ -296,3 +296,26 @@ def test_only_what_has_erred_is_tried_again(state):
     assert retry(cluster, "x") == []
     assert cluster.state("x") == state
     assert retry(cluster, "u")[0].ids == ("u",)
+
+
+# --- bundles -----------------------------------------------------------------------------------
+
+ID = 1 << 40 | 100
+
+
+def test_a_bundle_is_cancelled_whole():
+    cluster = Cluster({"a": 1})
+    cluster.submit("ann", task(ID, rows=(b"0", b"1", b"2")))
+    cancel(cluster, *(ts.id for ts in list(cluster.books.tasks.values())))
+    assert sum(m.rows for m in cluster.told("client/ann", wire.Cancelled)) == 3
+    assert not cluster.books.tasks
+
+
+def test_a_row_that_has_not_been_sent_is_cancelled_alone():
+    cluster = Cluster()
+    cluster.submit("ann", task(ID, rows=(b"0", b"1", b"2")))
+    cancel(cluster, ID + 1)
+    assert cluster.told("client/ann", wire.Cancelled) == [
+        wire.Cancelled(ID + 1, "cancelled by its client")
+    ]
+    assert sorted(cluster.books.tasks) == [ID, ID + 2]

@@ -8,6 +8,11 @@ import pytest
 from tests.unit.scheduler.harness import Cluster, finished, task
 from tests.unit.scheduler.peers import attempts, live, objects, register
 from treadle import wire
+from treadle.scheduler import Policy
+
+
+#: A first task of unknown length is cut to one row; not so here.
+LAZY = Policy(unknown_s=1e-6)
 
 
 def given(cluster, worker):
@@ -283,3 +288,123 @@ def test_what_others_wait_for_is_not_queued_twice():
     register(cluster, "a")
     cluster.drive()
     assert [m.id for m in cluster.told("worker/a", wire.Run)] == ["x", "y", "y"]
+
+
+# --- copies of a registration ------------------------------------------------------------------
+
+
+def test_a_late_copy_of_a_registration_does_not_wipe_what_was_given_since():
+    cluster = Cluster()
+    cluster.join("a", 2, number=1)
+    register(cluster, "a", 2, number=2)
+    cluster.submit("ann", task("x"), task("y"))
+    cluster.finish("x")
+    for number in (1, 2):
+        told = register(cluster, "a", 2, number=number, holds=(), queued=())
+        assert told == []
+    assert [cluster.state(id) for id in "xy"] == ["memory", "processing"]
+    assert cluster.books.refused == {"late copy of a register": 2}
+    register(cluster, "a", 2, number=3, queued=())
+    assert cluster.story("y").count("processing") == 2
+
+
+def test_a_late_copy_does_not_raise_the_dead():
+    cluster = Cluster()
+    cluster.join("a", number=1)
+    cluster.kill("a")
+    assert register(cluster, "a", number=1) == []
+    assert not cluster.books.workers
+    register(cluster, "a", number=2)
+    assert list(cluster.books.workers) == ["a"]
+
+
+def test_an_older_process_does_not_come_after_a_newer_one_that_is_gone():
+    cluster = Cluster()
+    cluster.join("a")
+    cluster.join("a")
+    cluster.kill("a")
+    (reset,) = register(cluster, "a", epoch=1, number=9)
+    assert type(reset) is wire.Reset
+    assert register(cluster, "a", epoch=1, number=10) == []  # it has been told
+    assert not cluster.books.workers
+
+
+# --- bundles, actors, data, long lists -----------------------------------------------------------
+
+
+ID = 1 << 40 | 100
+
+
+def bundle(cluster, rows):
+    cluster.submit("ann", task(ID, rows=tuple(b"%d" % i for i in range(rows))))
+
+
+def part_of(run, at, rows):
+    return wire.Finished(run.id + at, run.attempt, 10, "list", 0.1, rows=rows)
+
+
+def test_the_rest_of_a_bundle_that_still_runs_goes_on():
+    cluster = Cluster(policy=LAZY)
+    cluster.join("a", number=1)
+    bundle(cluster, 8)
+    _, run = cluster.run_of(ID)
+    n = len(run.rows)
+    assert n > 3
+    cluster.worker("a", part_of(run, 0, 2))
+    mine = wire.Attempt(run.id, run.attempt)
+    told = register(
+        cluster,
+        "a",
+        number=2,
+        running=(mine,),
+        queued=(),
+        holds=(wire.Held(ID, run.attempt, 10, "list", 2),),
+    )
+    assert not freed(told)
+    assert not stopped(told)
+    assert cluster.state(ID) == "memory"
+    assert cluster.books.workers["a"].executing
+    cluster.worker("a", part_of(run, 2, n - 2))
+    assert cluster.state(ID + 2) == "memory"
+
+
+def test_rows_whose_report_was_lost_count_and_the_rest_is_sent_again():
+    cluster = Cluster(policy=LAZY)
+    cluster.join("a", number=1)
+    bundle(cluster, 8)
+    _, run = cluster.run_of(ID)
+    cluster.runs["a"] = {}
+    told = register(
+        cluster,
+        "a",
+        number=2,
+        queued=(),
+        ended=(part_of(run, 0, 2),),
+        holds=(wire.Held(ID, run.attempt, 10, "list", 2),),
+    )
+    assert not freed(told)
+    assert cluster.state(ID) == "memory"
+    assert cluster.ts(ID).rows == 2
+    assert given(cluster, "a") == [ID + 2]
+    assert cluster.run_of(ID + 2)[1].attempt > run.attempt
+
+
+def test_data_that_a_client_gave_is_known_by_a_registration_too():
+    cluster = Cluster({"a": 1})
+    cluster.client("ann", wire.Scatter(1, (wire.DataSpec("x", "data", 8, "int"),)))
+    ((_, number, _),) = cluster.told("client/ann", wire.Upload)[0].items
+    cluster.holds["a"]["x", number] = 8
+    register(cluster, "a")
+    assert cluster.state("x") == "memory"
+    assert [m.id for m in cluster.told("client/ann", wire.Done)] == ["x"]
+
+
+def test_in_a_list_that_is_full_nothing_is_missed(monkeypatch):
+    monkeypatch.setattr("treadle.scheduler._reconcile.MAX_ITEMS", 1)
+    cluster = Cluster({"a": 4})
+    cluster.submit("ann", task("x"), task("y"), task("z"), task("w"))
+    cluster.finish("x")
+    cluster.finish("y")
+    register(cluster, "a", 4, holds=objects(cluster, "a")[:1], queued=attempts(cluster, "a")[:1])
+    assert [cluster.state(id) for id in "xyzw"] == ["memory"] * 2 + ["processing"] * 2
+    assert not cluster.told("client/ann", wire.Lost)

@@ -1,0 +1,105 @@
+"""A draining worker's data moves away before it goes."""
+
+from __future__ import annotations
+
+from tests.unit.scheduler.harness import Cluster, task
+from tests.unit.scheduler.peers import live
+from treadle import wire
+
+
+def fetches(cluster, worker):
+    return [m for m in cluster.told(f"worker/{worker}", wire.Fetch)]
+
+
+def deliver(cluster, worker):
+    """The worker gets all that it was told to fetch."""
+    for m in fetches(cluster, worker):
+        cluster.worker(worker, wire.Holding((wire.Held(m.id, m.attempt, m.nbytes, "int"),)))
+
+
+def drained_with_data(*more):
+    """Worker a has x, which somebody wants, and is asked to leave."""
+    cluster = Cluster({"a": 1})
+    cluster.submit("ann", task("x"))
+    cluster.finish("x")
+    for name in more:
+        cluster.join(name)
+    cluster.client("ann", wire.Retire(7, ("a",)))
+    live(cluster, 0.0)
+    return cluster
+
+
+def test_what_is_needed_moves_before_the_worker_goes():
+    cluster = drained_with_data("b")
+    assert [(m.id, m.holders) for m in fetches(cluster, "b")] == [("x", ("a",))]
+    assert not cluster.told("worker/a", wire.Depart)
+    deliver(cluster, "b")
+    told = live(cluster, 0.0)
+    assert [type(m) for m in told] == [wire.Reply, wire.Depart]
+    assert [ws.id for ws in cluster.ts("x").who_has] == ["b"]
+    assert not cluster.told("client/ann", wire.Lost)
+
+
+def test_what_nobody_needs_keeps_nobody():
+    cluster = drained_with_data()
+    assert not cluster.told("worker/a", wire.Depart)
+    cluster.release("ann", "x")
+    assert wire.Depart() in live(cluster, 0.0)
+
+
+def test_where_there_is_nobody_else_it_waits_for_somebody():
+    cluster = drained_with_data()
+    live(cluster, 9.0, "worker/a", "client/ann")
+    cluster.join("b")
+    live(cluster, 4.0, "worker/a", "worker/b", "client/ann")
+    assert [m.id for m in fetches(cluster, "b")] == ["x"]
+    deliver(cluster, "b")
+    assert wire.Depart() in live(cluster, 0.0)
+
+
+def test_a_move_whose_worker_is_lost_is_made_to_another():
+    cluster = drained_with_data("b")
+    cluster.kill("b")
+    cluster.join("c")
+    live(cluster, 4.0, "worker/a", "worker/c", "client/ann")
+    assert [m.id for m in fetches(cluster, "c")] == ["x"]
+    deliver(cluster, "c")
+    assert wire.Depart() in live(cluster, 0.0)
+    assert [ws.id for ws in cluster.ts("x").who_has] == ["c"]
+
+
+def test_what_ends_there_while_it_drains_moves_too():
+    cluster = Cluster({"a": 1})
+    cluster.submit("ann", task("x"))
+    cluster.client("ann", wire.Retire(7, ("a",)))
+    cluster.join("b")
+    assert not fetches(cluster, "b")
+    cluster.finish("x")
+    live(cluster, 0.0)
+    assert [m.id for m in fetches(cluster, "b")] == ["x"]
+    deliver(cluster, "b")
+    assert wire.Depart() in live(cluster, 0.0)
+
+
+def test_two_that_leave_together_do_not_give_their_data_to_each_other():
+    cluster = Cluster({"a": 1, "b": 1})
+    cluster.submit("ann", task("x"), task("y"))
+    cluster.finish("x")
+    cluster.finish("y")
+    cluster.join("c")
+    cluster.client("ann", wire.Retire(7, ("a", "b")))
+    live(cluster, 0.0)
+    assert sorted(m.id for m in fetches(cluster, "c")) == ["x", "y"]
+    deliver(cluster, "c")
+    live(cluster, 0.0)
+    assert list(cluster.books.workers) == ["c"]
+    assert cluster.told("client/ann", wire.Reply) == [wire.Reply(7)]
+
+
+def test_between_ticks_a_drain_costs_no_tick_when_nothing_changes():
+    cluster = drained_with_data()
+    assert cluster.scheduler.wake_at > cluster.now
+    cluster.worker("a", wire.Beat(1))
+    assert cluster.scheduler.wake_at > cluster.now
+    cluster.release("ann", "x")
+    assert cluster.scheduler.wake_at <= cluster.now
