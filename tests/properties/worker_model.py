@@ -217,6 +217,9 @@ class World:
 
     def discard(self, command: w.Discard) -> None:
         key = (command.id, command.attempt)
+        said = [event for process in self.processes.values() for event in process.said]
+        if any(isinstance(e, w.Ended) and (e.id, e.attempt) == key for e in said):
+            return  # a copy of it came too late; the one that was made here stays
         place = self.places.pop(key, None)
         assert place not in ("spilling", "restoring") or place is None
         assert not self.is_used(key), "what is used is not forgotten"

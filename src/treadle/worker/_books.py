@@ -128,6 +128,8 @@ class Books(Struct, eq=False, kw_only=True):
     # --- the scheduler
     #: Outcomes told and not acknowledged, oldest first: (beat that will cover it, outcome).
     told: dict[TaskId, tuple[int, Outcome]] = field(default_factory=dict)
+    #: How often the worker has registered.
+    registrations: int = 0
     #: Number of the last beat; how often to beat (None before `Registered`), and when next.
     beats: int = 0
     beat_s: float | None = None

@@ -227,7 +227,9 @@ def _check_work(b: Books) -> None:
     if b.ready and b.idle and not (b.paused or b.draining):
         lane, _, _ = survey(b)
         assert lane is None, f"slot {next(iter(b.idle))} is idle, lane {lane.key} has jobs"
-    waits = bool(b.grants or b.starved_since is not None or b.asking or (b.paused and b.ready and b.idle))
+    waits = bool(
+        b.grants or b.starved_since is not None or b.asking or (b.paused and b.ready and b.idle)
+    )
     assert not waits or b.wake_at is not None, "something waits for time and asks for no Tick"
     for actor in b.actors.values():
         slot = actor.slot

@@ -45,6 +45,7 @@ def register(b: Books) -> None:
         list_.append(Attempt(job.run.id, job.run.attempt))
     ended = tuple(outcome for _, outcome in b.told.values())
     b.beat_s = b.beat_at = None
+    b.registrations += 1
     b.out.tell(
         Register(
             b.id,
@@ -60,6 +61,7 @@ def register(b: Books) -> None:
             tuple(running[:MAX_ITEMS]),
             tuple(queued[:MAX_ITEMS]),
             ended[:MAX_ITEMS],
+            b.registrations,
         )
     )
     for at in range(MAX_ITEMS, len(holds), MAX_ITEMS):

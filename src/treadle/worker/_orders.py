@@ -142,14 +142,17 @@ def stop_order(b: Books, order: Stop) -> None:
 
 
 def _bundle_of(b: Books, order: Stop) -> Job | None:
-    """The bundle that has this row still to run; it is stopped as a whole."""
-    if not isinstance(order.id, int):
-        return None
-    for job in b.jobs.values():
-        if len(job.run.rows) > 1 and job.run.attempt == order.attempt:
-            assert isinstance(job.next, int)
-            if job.next <= order.id < job.next + job.left:
-                return job
+    """The bundle that has this row; what is left of it is stopped as a whole.
+
+    The scheduler names the first row that it has not heard of, which may have been told.
+    """
+    id = order.id
+    if isinstance(id, int):
+        for job in b.jobs.values():
+            first, rows = job.run.id, len(job.run.rows)
+            if rows > 1 and job.run.attempt == order.attempt and isinstance(first, int):
+                if first <= id < first + rows:
+                    return job
     return None
 
 

@@ -63,11 +63,14 @@ def give_up(b: Books, job: Job, why: str, missing: tuple[tuple[TaskId, str], ...
         return
     if job.left:
         report(b, Returned(job.next, job.run.attempt, why, missing, job.left))
-    close(b, job)
+    close(b, job, why)
 
 
-def close(b: Books, job: Job) -> None:
-    """The job's outcome is told: take it out of all books but its slot's."""
+def close(b: Books, job: Job, why: str = "") -> None:
+    """The job's outcome is told: take it out of all books but its slot's.
+
+    `why` it was returned, if it was.
+    """
     stage, run = job.stage, job.run
     if stage is Stage.ready:
         dequeue(b, job)
@@ -77,20 +80,28 @@ def close(b: Books, job: Job) -> None:
     if b.jobs.get(run.id) is job:
         del b.jobs[run.id]
     if job.actor is not None:
-        _leave_actor(b, job, job.actor, stage)
+        _leave_actor(b, job, job.actor, stage, why)
     # Another job may have waited for a result that there is not.
     replica = b.store.get((run.id, run.attempt))
     if replica is not None and replica.place is Place.absent:
         b.hopeless.append(replica)
 
 
-def _leave_actor(b: Books, job: Job, actor: Actor, stage: Stage) -> None:
+def _leave_actor(b: Books, job: Job, actor: Actor, stage: Stage, why: str) -> None:
+    """Calls run in order: one that is returned to be sent again takes all behind it along."""
     if job.run.actor:
         if actor.slot is None:
             actor_gone(b, actor, "it was not made")
     elif stage <= Stage.ready and job in actor.calls:
-        actor.calls.remove(job)
         b.calls_due[actor.id] = actor
+        if why == "stopped":
+            actor.calls.remove(job)
+            return
+        behind: list[Job] = []
+        while (call := actor.calls.pop()) is not job:
+            behind.append(call)
+        for call in reversed(behind):
+            give_up(b, call, "slot")
 
 
 def give_up_hope(b: Books) -> None:
