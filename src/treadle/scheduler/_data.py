@@ -228,8 +228,8 @@ def dropped(books: Books, ws: WorkerState, message: wire.Dropped) -> None:
             if ts.holders is None:
                 why = message.why or "it said no more"
                 lost(books, ts, f"worker {ws.id} does not have it any longer: {why}")
-        else:
-            _give_elsewhere(books, ts, ws)
+        elif _give_elsewhere(books, ts, ws):
+            _ask(books, [ts])
         ended(books, ws, id, attempt, arrived=False)
 
 
@@ -259,8 +259,8 @@ def worker_left(books: Books, ws: WorkerState) -> None:
     moves.evacuations.pop(ws, None)
     for move in [m for there in moves.to.values() for m in there.values() if m.source is ws]:
         move.source = None
-    for ts in [ts for ts, upload in moves.uploads.items() if ws in upload.targets]:
-        _give_elsewhere(books, ts, ws)
+    bereft = [ts for ts, upload in moves.uploads.items() if ws in upload.targets]
+    _ask(books, [ts for ts in bereft if _give_elsewhere(books, ts, ws)])
 
 
 def worker_back(books: Books, ws: WorkerState) -> None:
@@ -283,12 +283,12 @@ def worker_back(books: Books, ws: WorkerState) -> None:
 # --- uploads -----------------------------------------------------------------------------------
 
 
-def _give_elsewhere(books: Books, ts: TaskState, ws: WorkerState) -> None:
-    """A worker that data was to be given to will not have it: another one shall."""
+def _give_elsewhere(books: Books, ts: TaskState, ws: WorkerState) -> bool:
+    """A worker that data was to be given to will not have it; True if its giver is to be asked."""
     moves = books.moves
     upload = moves.uploads.get(ts)
     if upload is None or ws not in upload.targets:
-        return
+        return False
     del upload.targets[ws]
     if ts.code == MEMORY:  # it is somewhere: the copy can be had from there
         scales = Scales(books, takers(books, upload.allowed))
@@ -299,7 +299,8 @@ def _give_elsewhere(books: Books, ts: TaskState, ws: WorkerState) -> None:
             del moves.uploads[ts]
     elif ts.code == RELEASED and not upload.targets:
         _choose(books, ts, ws)
-        _ask(books, [ts])
+        return True
+    return False
 
 
 def _choose(books: Books, ts: TaskState, unfit: WorkerState | None = None) -> None:
