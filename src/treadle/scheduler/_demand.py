@@ -40,7 +40,7 @@ def could_ever(ws: WorkerState, options: Options, now: float) -> bool:
 def lives_long_enough(ws: WorkerState, options: Options, now: float) -> bool:
     """Whether the worker's block lives longer than a task that begins now may take."""
     walltime_s = options.walltime_s
-    return walltime_s is None or ws.ends_at is None or ws.ends_at - now >= walltime_s
+    return walltime_s is None or ws.ends_at is None or now <= ws.ends_at - walltime_s
 
 
 def pleases(ws: WorkerState, options: Options) -> bool:
@@ -67,7 +67,7 @@ class Demand(Lane):
 
     __slots__ = (
         "actor", "ahead", "base", "code", "eligible", "feedable", "hold", "hungry", "idle",
-        "options", "others", "serial", "simple", "slots", "suspicious", "timed", "used_by",
+        "isolated", "options", "others", "serial", "simple", "slots", "suspicious", "timed", "used_by",
     )  # fmt: skip
 
     def __init__(
@@ -85,10 +85,12 @@ class Demand(Lane):
         self.serial = serial
         self.suspicious = suspicious
         self.actor = actor
+        #: Where they go is a question of who else is there.
+        self.isolated = suspicious or actor
         self.base = base
         self.slots = options.slots
         self.timed = options.walltime_s is not None
-        special = bool(options.resources) or suspicious or actor or options.loose
+        special = bool(options.resources) or self.isolated or options.loose
         #: Its tasks may be fed ahead, behind others.
         self.feedable = options.slots == 1 and not special
         #: A free slot is all that its tasks need.

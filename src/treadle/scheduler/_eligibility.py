@@ -82,8 +82,9 @@ def _pool(books: Books, options: Options) -> list[Room]:
 
 def _drop_empty(queues: Queues) -> None:
     """Forget demands that nobody has; what is made of them is cheap to make again."""
+    lent = {entry.demand.base: None for entry in queues.reserved.values()}
     for key, demand in list(queues.demands.items()):
-        if demand.n:
+        if demand.n or demand in lent:
             continue
         del queues.demands[key]
         let_go(queues, demand)

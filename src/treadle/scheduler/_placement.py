@@ -20,6 +20,8 @@ from heapq import nlargest
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from treadle.scheduler._demand import Demand, Tier, lives_long_enough, outranks
 from treadle.scheduler._occupancy import affords
 from treadle.scheduler._relations import each
@@ -28,7 +30,7 @@ from treadle.scheduler._worker import WorkerState
 
 if TYPE_CHECKING:
     from treadle.scheduler._books import Books
-    from treadle.scheduler._rooms import Queues, Room
+    from treadle.scheduler._rooms import Queues
 
 #: What any task costs a slot, at the least: no worker is sent thousands of tasks of no duration.
 LEAST_S = 25e-6
@@ -39,29 +41,16 @@ _TURNS = 4
 _HOLDERS = 8
 
 
-class Choice:
-    """What was decided of a task: the worker that takes it, or the one it shall wait for."""
+class Wait(Struct):
+    """A task shall wait for this worker, which is expected to start it in `start_s`."""
 
-    __slots__ = ("wait_s", "waits", "ws")
-
-    def __init__(self, ws: WorkerState, *, waits: bool = False, wait_s: float = 0.0) -> None:
-        self.ws = ws
-        self.waits = waits
-        self.wait_s = wait_s
+    ws: WorkerState
+    start_s: float
 
 
-def expected_s(books: Books, ts: TaskState, rows: int) -> float:
-    """Seconds that so many rows of the task are expected to take a slot."""
-    duration_s = ts.group.prefix.duration_s
-    if duration_s is None:
-        return books.policy.unknown_s * rows
-    duration_s *= rows
-    return duration_s if duration_s > LEAST_S else LEAST_S
-
-
-def is_short(books: Books, ts: TaskState, seconds: float) -> bool:
-    """Whether the task may be fed ahead of the slots: it is known to take so little."""
-    return ts.group.prefix.duration_s is not None and seconds <= _SHORT * books.policy.prefetch_s
+def is_short(books: Books, seconds: float) -> bool:
+    """Whether a task of a known duration is short: it may be fed ahead of the slots."""
+    return seconds <= _SHORT * books.policy.prefetch_s
 
 
 def has_slot(books: Books, demand: Demand, ts: TaskState, ws: WorkerState) -> bool:
@@ -84,32 +73,12 @@ def has_ahead(books: Books, demand: Demand, ts: TaskState, ws: WorkerState) -> b
     """Whether the worker may be fed the task, which is short, behind what it has."""
     policy = books.policy
     room = books.queues.rooms[ws]
-    slots, backlog_s = ws.slots, ws.backlog_s
-    if room.long:
-        long_slots, long_s = _long(room)
-        slots -= long_slots
-        backlog_s -= long_s
-    if backlog_s >= slots * policy.prefetch_s:
+    backlog_s = ws.backlog_s - room.long_s
+    if backlog_s >= (ws.slots - room.long_slots) * policy.prefetch_s:
         return False
     if demand.timed and ws.ends_at is not None:
         return False  # it would begin later than now
     return not books.queues.held or _may_take(books.queues, demand, ts, ws)
-
-
-def _long(room: Room) -> tuple[int, float]:
-    """Slots that long tasks have on the worker, and what these were expected to take."""
-    slots, seconds = 0, 0.0
-    processing = room.ws.processing
-    ended = []
-    for ts, attempt in room.long.items():
-        if ts.attempt == attempt and ts in processing:
-            slots += ts.options.slots
-            seconds += processing[ts]
-        else:
-            ended.append(ts)
-    for ts in ended:
-        del room.long[ts]
-    return slots, seconds
 
 
 def _may_take(queues: Queues, demand: Demand, ts: TaskState, ws: WorkerState) -> bool:
@@ -126,20 +95,20 @@ def _may_take(queues: Queues, demand: Demand, ts: TaskState, ws: WorkerState) ->
     return not any(name in names for name, _ in demand.options.resources)
 
 
-def choose(books: Books, demand: Demand, ts: TaskState, seconds: float) -> Choice | None:
+def choose(
+    books: Books, demand: Demand, ts: TaskState, *, short: bool
+) -> WorkerState | Wait | None:
     """Decide where the head of a demand goes; None: there is no room for it anywhere."""
-    short = demand.feedable and is_short(books, ts, seconds)
-    if demand.suspicious or demand.actor:
-        ws = _choose_special(books, demand, ts)
-    elif not books.policy.hold_back:
+    if demand.isolated:
+        return _choose_special(books, demand, ts)
+    policy = books.policy
+    if not policy.hold_back:
         return _choose_unbounded(books, demand, ts)
-    elif not books.policy.locality:
-        ws = _draw(books, demand, ts, short=short)
-    elif ts.deps is not None and demand.base is None:
+    if not policy.locality:
+        return _draw(books, demand, ts, short=short)
+    if ts.deps is not None and demand.base is None:
         return _choose_near(books, demand, ts, short=short)
-    else:
-        ws = next_in_turn(books, demand, ts, short=short)
-    return None if ws is None else Choice(ws)
+    return next_in_turn(books, demand, ts, short=short)
 
 
 def next_in_turn(books: Books, demand: Demand, ts: TaskState, *, short: bool) -> WorkerState | None:
@@ -195,20 +164,30 @@ def _first_ahead(books: Books, demand: Demand, ts: TaskState) -> WorkerState | N
 def _choose_special(books: Books, demand: Demand, ts: TaskState) -> WorkerState | None:
     """Where a suspect or an actor goes: a suspect not where it was, an actor where few are."""
     last = ts.rare.earlier[-1].worker if ts.rare is not None and ts.rare.earlier else None
-    best = None
+    best = full = None
     best_key = (0, False, 0)
     for tier in (demand.idle, demand.others):
         for ws in list(tier):
-            if not has_slot(books, demand, ts, ws):
+            if has_slot(books, demand, ts, ws):
+                key = (_actors(ws) if demand.actor else 0, ws.id == last, ws.slots_taken)
+                if best is None or key < best_key:
+                    best, best_key = ws, key
+            else:
                 del tier[ws]
-                continue
-            actors = len(ws.actors) if demand.actor else 0
-            key = (actors, ws.id == last, ws.slots_taken)
-            if best is None or key < best_key:
-                best, best_key = ws, key
+                if full is None or ws.backlog_s < full.backlog_s:
+                    full = ws
         if best is not None:
-            break
-    return best
+            tier.move_to_end(best)
+            return best
+    if full is not None and demand.hungry:
+        _keep_free(books, demand, full)
+    return None
+
+
+def _actors(ws: WorkerState) -> int:
+    """How many actors live there, or are about to."""
+    about = sum(1 for ts in ws.processing if ts.rare is not None and ts.rare.actor)
+    return len(ws.actors) + about
 
 
 def _draw(books: Books, demand: Demand, ts: TaskState, *, short: bool) -> WorkerState | None:
@@ -262,7 +241,9 @@ def _transfer_s(books: Books, missing: int) -> float:
     return policy.latency_s + (missing >> _COUNT_BITS) / policy.bandwidth
 
 
-def _choose_near(books: Books, demand: Demand, ts: TaskState, *, short: bool) -> Choice | None:
+def _choose_near(
+    books: Books, demand: Demand, ts: TaskState, *, short: bool
+) -> WorkerState | Wait | None:
     queues = books.queues
     total, local = _holdings(ts)
     holders = [ws for ws in local if ws in demand.eligible and queues.rooms[ws].usable]
@@ -277,19 +258,19 @@ def _choose_near(books: Books, demand: Demand, ts: TaskState, *, short: bool) ->
         if has_slot(books, demand, ts, ws):
             best = ws
     if best is not None:
-        return Choice(best)
+        return best
     turn = next_in_turn(books, demand, ts, short=short)
     if turn is None:
         turn = _overlapping(books, demand, total, local)
         if turn is None:
             return None
-    choice = Choice(turn)
+    choice: WorkerState | Wait = turn
     start_s, nbytes, _ = _prospect(books, demand, ts, turn, total - local.get(turn, 0), short=short)
     for ws in holders:
         prospect = _prospect(books, demand, ts, ws, total - local[ws], short=short)
         if prospect[:2] < (start_s, nbytes) and (prospect[2] or ts not in queues.tired):
             start_s, nbytes, room = prospect
-            choice = Choice(ws, waits=not room, wait_s=start_s)
+            choice = ws if room else Wait(ws, start_s)
     return choice
 
 
@@ -324,7 +305,7 @@ def _overlapping(
     return None
 
 
-def _choose_unbounded(books: Books, demand: Demand, ts: TaskState) -> Choice | None:
+def _choose_unbounded(books: Books, demand: Demand, ts: TaskState) -> WorkerState | None:
     """The best worker for a task, full or not: what it has to do counts, but no limit does."""
     total, local = _holdings(ts)
     for tier in (demand.idle, demand.others):
@@ -342,7 +323,7 @@ def _choose_unbounded(books: Books, demand: Demand, ts: TaskState) -> Choice | N
                     tier.pop(ws, None)
         if best is not None:
             tier.move_to_end(best)
-            return Choice(best)
+            return best
     return None
 
 
@@ -357,7 +338,7 @@ def _keep_free(books: Books, demand: Demand, ws: WorkerState) -> None:
     """
     queues = books.queues
     room = queues.rooms[ws]
-    if room.held_for is not None or not _fits_drained(ws, demand):
+    if room.held_for is not None or not _fits_drained(ws, demand, books.now):
         return
     old = demand.hold
     if old is not None:
@@ -369,8 +350,10 @@ def _keep_free(books: Books, demand: Demand, ws: WorkerState) -> None:
     queues.held[ws] = None
 
 
-def _fits_drained(ws: WorkerState, demand: Demand) -> bool:
+def _fits_drained(ws: WorkerState, demand: Demand, now: float) -> bool:
     """Whether the demand fits what actors, which stay, leave of the worker."""
+    if demand.timed and not lives_long_enough(ws, demand.options, now):
+        return False
     for name, amount in demand.options.resources:
         free = ws.resources.get(name, 0.0)
         for actor in ws.actors:

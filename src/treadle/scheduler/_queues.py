@@ -15,6 +15,7 @@ Calls of actors stand in no queue: they go to where their actor lives, in the or
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush, heapreplace
+from math import nextafter
 from typing import TYPE_CHECKING
 
 from treadle.scheduler._demand import Demand, outranks
@@ -28,9 +29,9 @@ from treadle.scheduler._eligibility import (
     settle_reservation,
     unreserve,
 )
-from treadle.scheduler._placement import LEAST_S, choose, expected_s, is_short, let_go
+from treadle.scheduler._placement import LEAST_S, Wait, choose, is_short, let_go
 from treadle.scheduler._queue_checks import check
-from treadle.scheduler._rooms import NEVER, Queues, Reserved, Room
+from treadle.scheduler._rooms import NEVER, Queues, Reserved
 from treadle.scheduler._task import TaskState
 from treadle.scheduler._transitions import MEMORY, NO_WORKER, WAITING, advance
 from treadle.scheduler._worker import WorkerState
@@ -112,7 +113,7 @@ def actor_lives(books: Books, ts: TaskState) -> None:
 def wake_at(books: Books) -> float | None:
     """When `assign` wants to be called, if nothing happens before; None: never."""
     queues = books.queues
-    at = queues.next_expiry
+    at = nextafter(queues.next_expiry, NEVER)  # until then, what begins ends in time
     if queues.vigils:
         at = min(at, queues.vigils[0][0])
     return None if at == NEVER else at
@@ -144,6 +145,8 @@ def _offer(books: Books) -> None:
         room = queues.rooms.get(ws)
         if room is None or not room.usable:
             continue
+        if room.long:
+            room.count_long()
         for demand in room.demands:
             demand.offer(ws, unbounded=unbounded)
             if demand.n:
@@ -184,22 +187,26 @@ def _place_head(books: Books, demand: Demand) -> bool:
     rare = ts.rare
     if rare is not None and rare.rows is not None:
         rows = _rows_now(books, ts)
-    seconds = expected_s(books, ts, rows)
-    choice = choose(books, demand, ts, seconds)
-    if choice is None:
+    duration_s = ts.group.prefix.duration_s
+    if duration_s is None:
+        seconds = books.policy.unknown_s * rows
+        short = False
+    else:
+        seconds = max(LEAST_S, duration_s * rows)
+        short = demand.feedable and is_short(books, seconds)
+    ws = choose(books, demand, ts, short=short)
+    if ws is None:
         return False
     demand.pop()
-    ws = choice.ws
-    if choice.waits:
-        _reserve(books, demand, ts, ws, choice.wait_s, seconds)
+    if type(ws) is Wait:
+        _reserve(books, demand, ts, ws, seconds)
         return True
+    assert isinstance(ws, WorkerState)
     if rare is not None and rows < rare.n_rows and queues.cut is not None:
         demand.push(queues.cut(books, ts, rows))
-    short = is_short(books, ts, seconds)
-    ahead = short and demand.feedable and seconds < books.policy.ahead_s
-    start(books, ts, ws, seconds, ahead=ahead)
+    start(books, ts, ws, seconds, ahead=short and seconds < books.policy.ahead_s)
     if not short:
-        _note_long(queues.rooms[ws], ts)
+        queues.rooms[ws].add_long(ts)
     if demand.base is not None:
         entry = queues.reserved.pop(ts)
         settle_reservation(queues, entry.room, demand, entry.expected_s)
@@ -208,19 +215,6 @@ def _place_head(books: Books, demand: Demand) -> bool:
     if demand.hold is not None:
         let_go(queues, demand)
     return True
-
-
-def _note_long(room: Room, ts: TaskState) -> None:
-    """Remember that the task may take long: nothing is fed behind it."""
-    long = room.long
-    long[ts] = ts.attempt
-    if len(long) > 2 * room.ws.slots + 8:
-        processing = room.ws.processing
-        room.long = {
-            ts: attempt
-            for ts, attempt in long.items()
-            if ts.attempt == attempt and ts in processing
-        }
 
 
 def _rows_now(books: Books, ts: TaskState) -> int:
@@ -237,16 +231,14 @@ def _rows_now(books: Books, ts: TaskState) -> int:
 # --- tasks that wait for the worker with their inputs ------------------------------------------
 
 
-def _reserve(
-    books: Books, demand: Demand, ts: TaskState, ws: WorkerState, wait_s: float, seconds: float
-) -> None:
+def _reserve(books: Books, demand: Demand, ts: TaskState, wait: Wait, seconds: float) -> None:
     """Let a task wait for one worker, for twice as long as that is expected to take."""
     queues = books.queues
-    room = queues.rooms[ws]
+    room = queues.rooms[wait.ws]
     own = own_demand(queues, demand, room)
     own.push(ts)
     room.own_s += seconds
-    until = books.now + 2 * wait_s + LEAST_S
+    until = books.now + 2 * wait.start_s + LEAST_S
     entry = queues.reserved[ts] = Reserved(own, room, seconds, until)
     queues.n_vigils += 1
     heappush(queues.vigils, (until, queues.n_vigils, ts, entry))

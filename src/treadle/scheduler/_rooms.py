@@ -41,6 +41,26 @@ class Room(Struct, eq=False):
     own_s: float = 0.0
     #: Tasks that were sent there and may take long, and their attempts; some have ended since.
     long: dict[TaskState, int] = field(default_factory=dict)
+    #: Slots that these have, and the seconds they are expected to take, when last counted.
+    long_slots: int = 0
+    long_s: float = 0.0
+
+    def add_long(self, ts: TaskState) -> None:
+        """A task that may take long was sent there: nothing is fed behind it."""
+        self.long[ts] = ts.attempt
+        self.long_slots += ts.options.slots
+        self.long_s += self.ws.processing[ts]
+
+    def count_long(self) -> None:
+        """Some of them may have ended."""
+        processing = self.ws.processing
+        self.long = {
+            ts: attempt
+            for ts, attempt in self.long.items()
+            if ts.attempt == attempt and ts in processing
+        }
+        self.long_slots = sum([ts.options.slots for ts in self.long])
+        self.long_s = sum([processing[ts] for ts in self.long])
 
 
 class Reserved(Struct, eq=False):
