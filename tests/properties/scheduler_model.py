@@ -1,0 +1,646 @@
+"""A world round the scheduler's machine: rude clients, workers that die, links that lose.
+
+`World` knows how each task would end (its *plan*), never looks at the machine's books to decide
+what is right, and holds the promises: everybody is told how what he wants has ended, as planned;
+nothing is told twice; and when nobody wants anything any longer, nothing is kept, neither by the
+scheduler nor by a worker. What it does next is picked by the caller.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from treadle import wire
+from treadle.scheduler import SHELL, LinkLost, PeerGone, Policy, Scheduler, Tick
+from treadle.scheduler._invariants import check
+from treadle.wire import task_id
+
+HOSTS = ("attic", "cellar")
+CLIENTS = ("ann", "bob", "cid")
+WORKERS = ("u", "v", "w", "x")
+OOPS = wire.Failure("exception", "ValueError", "oops")
+
+
+class Pick(Protocol):
+    """Choose one of several."""
+
+    def __call__(self, options: Sequence[Any], /) -> Any: ...
+
+
+@dataclass
+class Plan:
+    """What a task does when it runs."""
+
+    id: wire.TaskId
+    deps: tuple[wire.TaskId, ...] = ()
+    #: Attempts that raise before one that does not; None: all. Likewise for deaths of the slot.
+    raises: int | None = 0
+    deaths: int | None = 0
+    retries: int = 0
+    #: Deaths it may have been involved in, as far as the scheduler can know.
+    accused: int = 0
+
+    @property
+    def own(self) -> set[str]:
+        """How it may end if its inputs are there."""
+        if self.deaths is None:
+            return {"killed"}
+        ends = {"done"}
+        if self.raises is None:
+            ends = {"exception"}
+        if self.accused >= Policy().deaths:
+            ends.add("killed")
+        return ends
+
+
+@dataclass
+class Wish:
+    """What a client was told about a task that it wants."""
+
+    told: str = ""
+    #: Answers that may come a second time, as they were asked for again.
+    again: int = 0
+
+
+@dataclass
+class ClientSim:
+    name: str
+    session: int
+    wishes: dict[wire.TaskId, Wish] = field(default_factory=dict)
+    inbox: deque[wire.Message] = field(default_factory=deque)
+    attached: bool = False
+    linked: bool = False
+    numbers: int = 0
+    #: Its lease was over once: what it wanted before is forgotten.
+    forgotten: bool = False
+
+    @property
+    def peer(self) -> str:
+        return f"client/{self.name}"
+
+
+@dataclass
+class WorkerSim:
+    name: str
+    epoch: int
+    slots: int
+    host: str
+    gpu: int
+    starts: bool
+    linked: bool = True
+    inbox: deque[wire.Message] = field(default_factory=deque)
+    outbox: deque[wire.Message] = field(default_factory=deque)
+    given: dict[tuple[wire.TaskId, int], wire.Run] = field(default_factory=dict)
+    begun: dict[tuple[wire.TaskId, int], None] = field(default_factory=dict)
+    holds: dict[tuple[wire.TaskId, int], int] = field(default_factory=dict)
+    #: Outcomes that may not have arrived.
+    ended: list[Any] = field(default_factory=list)
+    beats: int = 0
+    #: Attempts that the scheduler may think it has.
+    sent: dict[tuple[wire.TaskId, int], None] = field(default_factory=dict)
+    gone: bool = False
+    draining: bool = False
+
+    @property
+    def peer(self) -> str:
+        return f"worker/{self.name}"
+
+
+class World:
+    """One scheduler, and all who talk to it."""
+
+    def __init__(self) -> None:
+        self.scheduler = Scheduler()
+        self.now = 0.0
+        self.plans: dict[wire.TaskId, Plan] = {}
+        self.clients: dict[str, ClientSim] = {}
+        self.workers: dict[str, WorkerSim] = {}
+        self.epochs = 0
+        self.asks = 0
+        #: Reports that were made, to be made again.
+        self.old: list[tuple[str, wire.Message]] = []
+        #: What somebody has cancelled.
+        self.stopped: dict[wire.TaskId, None] = {}
+
+    # --- the wire --------------------------------------------------------------------------
+
+    def step(self, event: Any, source: str) -> None:
+        sends = self.scheduler.handle(event, source=source, now=self.now)
+        check(self.scheduler)
+        for send in sends:
+            role, _, name = send.to.partition("/")
+            peer: Any = self.workers.get(name) if role == "worker" else self.clients.get(name)
+            if peer is None or not peer.linked:
+                # A stranger is answered, and somebody whose link is lost hears nothing.
+                assert all(type(m) in (wire.Reset, wire.Depart) for m in send.messages), send
+                continue
+            peer.inbox.extend(send.messages)
+            if any(type(m) is wire.Attached and not m.resumed for m in send.messages):
+                peer.forgotten = True
+            if role == "worker":
+                for message in send.messages:
+                    if type(message) is wire.Run:
+                        assert (message.id, message.attempt) not in peer.sent
+                        peer.sent[message.id, message.attempt] = None
+
+    def say(self, client: ClientSim, *messages: wire.Message) -> None:
+        self.step([*messages], client.peer)
+
+    def tick(self, dt: float) -> None:
+        """Time passes; who can, beats."""
+        for _ in range(max(1, round(dt / 2))):
+            self.now += dt / max(1, round(dt / 2))
+            for worker in list(self.workers.values()):
+                if worker.linked:
+                    if worker.beats % 2:
+                        self.obey(worker)
+                    self.flush(worker)
+                    self.beat(worker)
+            for client in self.clients.values():
+                if client.linked:
+                    self.say(client, wire.ClientBeat(1))
+            self.step(Tick(), SHELL)
+            self._reap()
+
+    def _reap(self) -> None:
+        """Who was given up is accused of what he had, as far as can be known."""
+        for worker in self.workers.values():
+            if not worker.linked and worker.name not in self.scheduler.books.workers:
+                self._accuse(worker)
+                worker.sent.clear()
+
+    def _accuse(self, worker: WorkerSim) -> None:
+        for id, _ in worker.sent:
+            if id in self.plans:
+                self.plans[id].accused += 1
+
+    # --- clients -----------------------------------------------------------------------------
+
+    def attach(self, name: str) -> None:
+        client = self.clients.get(name)
+        if client is None:
+            client = self.clients[name] = ClientSim(name, CLIENTS.index(name) + 1)
+        client.attached = client.linked = True
+        for wish in client.wishes.values():
+            wish.again += 1
+        self.say(client, wire.Attach(client.session, name, 20.0))
+
+    def lose_client(self, client: ClientSim, pick: Pick) -> None:
+        """Its link is lost, and the last of what was sent with it."""
+        for _ in range(pick(range(len(client.inbox) + 1))):
+            client.inbox.pop()
+        self.read(client)
+        client.linked = False
+        self.step(LinkLost(client.peer), SHELL)
+
+    def leave(self, client: ClientSim) -> None:
+        self.read(client)
+        self.say(client, wire.Leave())
+        del self.clients[client.name]
+        old = client.numbers
+        self.clients[client.name] = client = ClientSim(client.name, client.session)
+        client.numbers = old
+
+    def submit(self, client: ClientSim, pick: Pick) -> None:
+        """A graph of a few tasks, on each other and on what the client wants already."""
+        self.read(client)
+        table = tuple(dict.fromkeys(self._options(pick) for _ in range(2)))
+        known = [id for id, wish in client.wishes.items() if wish.told != "lost"]
+        new: list[wire.TaskId] = []
+        specs = []
+        for _ in range(pick(range(1, 6))):
+            client.numbers += 1
+            id: wire.TaskId = task_id(client.session, client.numbers)
+            if pick((False, False, True)):
+                id = f"{client.name}-{client.numbers}"
+            near = (*known[-4:], *new)
+            deps = tuple(
+                dict.fromkeys(pick(near) for _ in range(pick((0, 1, 1, 2)))) if near else ()
+            )
+            option = pick(range(len(table)))
+            plan = Plan(id, deps, retries=table[option].retries)
+            how = pick(("good",) * 8 + ("raises", "raises", "dies", "bad", "killer"))
+            if how == "raises":
+                plan.raises = pick(range(plan.retries + 1))
+            elif how == "dies":
+                plan.deaths = pick((1, 2))
+            elif how == "bad":
+                plan.raises = None
+            elif how == "killer":
+                plan.deaths = None
+            plan.accused = 0
+            self.plans[id] = plan
+            new.append(id)
+            name = pick(("f", "g"))
+            specs.append(wire.TaskSpec(id, name, b"do", deps, option))
+        wants = None if pick((True, False)) else tuple(dict.fromkeys((pick(new), new[-1])))
+        for id in new if wants is None else wants:
+            client.wishes[id] = Wish()
+        self.say(client, wire.Submit(tuple(specs), table, wants, graph=pick((True, False))))
+
+    def _options(self, pick: Pick) -> wire.Options:
+        hosts = pick(((), (), (), (pick(HOSTS),)))
+        gpu = pick((0, 0, 0, 1, 2))
+        return wire.Options(
+            priority=pick((0.0, 0.0, -1.0)),
+            retries=pick((0, 1, 2)),
+            slots=pick((1, 1, 1, 2)),
+            resources=(("gpu", float(gpu)),) if gpu else (),
+            hosts=hosts,
+            loose=pick((False, False, True)),
+        )
+
+    def release(self, client: ClientSim, pick: Pick) -> None:
+        id = pick(list(client.wishes))
+        self.read(client)
+        client.wishes.pop(id, None)
+        self.say(client, wire.Release((id,)))
+
+    def cancel(self, client: ClientSim, pick: Pick, *, force: bool) -> None:
+        id = pick(list(client.wishes))
+        self.stopped[id] = None
+        self.say(client, wire.Cancel((id,), force))
+
+    def desire(self, client: ClientSim, other: ClientSim, pick: Pick) -> None:
+        """A client wants what another wants, or that again which it wants already."""
+        self.read(client)
+        self.read(other)
+        good = [id for id, wish in other.wishes.items() if wish.told != "lost"]
+        if good:
+            id = pick(good)
+            wish = client.wishes.setdefault(id, Wish())
+            wish.again += 1
+            self.say(client, wire.Desire((id,)))
+
+    def retry(self, client: ClientSim, pick: Pick) -> None:
+        self.read(client)
+        ids = [id for id, w in client.wishes.items() if w.told not in ("", "done", "lost")]
+        if ids:
+            self.say(client, wire.Retry((pick(ids),)))
+
+    def fire_and_forget(self, client: ClientSim, pick: Pick) -> None:
+        self.read(client)
+        good = [id for id, wish in client.wishes.items() if wish.told != "lost"]
+        if good:
+            self.say(client, wire.FireAndForget((pick(good),)))
+
+    def publish(self, client: ClientSim, pick: Pick) -> None:
+        self.read(client)
+        good = [id for id, wish in client.wishes.items() if wish.told == "done"]
+        if good:
+            self.asks += 1
+            self.say(
+                client, wire.Publish(self.asks, pick(("n", "m")), (pick(good),), override=True)
+            )
+
+    def read(self, client: ClientSim) -> None:
+        """The client reads what it was sent."""
+        while client.inbox:
+            self._hear(client, client.inbox.popleft())
+
+    def _hear(self, client: ClientSim, message: Any) -> None:
+        kind = type(message)
+        if kind is wire.Attached:
+            if not message.resumed:
+                client.wishes.clear()  # all it wanted is forgotten with it
+            if client.wishes:
+                # What was cancelled while it was away is not known any longer.
+                for wish in client.wishes.values():
+                    wish.again += 1
+                self.say(client, wire.Desire(tuple(client.wishes)))
+            return
+        if kind is wire.Refused:
+            self._refused(client, message)
+            return
+        if kind in (wire.Reply, wire.Beaten, wire.Upload):
+            assert not getattr(message, "error", ""), message
+            return
+        wish = client.wishes.get(message.id)
+        if wish is None:
+            # It was let go while the message was on its way.
+            return
+        self._tell(client, wish, message)
+
+    def _refused(self, client: ClientSim, message: wire.Refused) -> None:
+        assert message.what == "desire", f"{client.name} asked for nothing wrong: {message}"
+        for id in message.ids:
+            client.wishes.pop(id, None)
+            stopped = any(other in self.stopped for other in self.needs(id))
+            assert client.forgotten or stopped, message
+
+    def _tell(self, client: ClientSim, wish: Wish, message: Any) -> None:
+        kind, was = type(message), wish.told
+        if kind is wire.Cancelled:
+            del client.wishes[message.id]
+            return
+        if kind is wire.Done:
+            new, before = "done", ("",)
+        elif kind is wire.Erred:
+            new, before = message.failure.kind, ("", "done")
+            self._blame(message)
+        elif kind is wire.Lost:
+            new, before = "", ("done",)
+        else:
+            assert kind is wire.Retried, message
+            new, before = "", ("exception", "killed")
+        if was not in before:
+            assert wish.again > 0, f"{client.name} was told {was!r} and then {message}"
+            wish.again -= 1
+        wish.told = new
+
+    def _blame(self, message: wire.Erred) -> None:
+        """The task that is blamed can fail that way, and the blamed one is needed by this one."""
+        blamed = self.plans[message.blame]
+        assert message.failure.kind in blamed.own, (message, blamed)
+        assert message.blame in self.needs(message.id), message
+
+    def needs(self, id: wire.TaskId) -> dict[wire.TaskId, None]:
+        """The task, and all it depends on."""
+        found: dict[wire.TaskId, None] = {id: None}
+        stack = [id]
+        while stack:
+            for dep in self.plans[stack.pop()].deps:
+                if dep not in found:
+                    found[dep] = None
+                    stack.append(dep)
+        return found
+
+    def ends(self, id: wire.TaskId) -> set[str]:
+        """All the ways in which a task may end."""
+        possible: set[str] = set()
+        never = False
+        for other in self.needs(id):
+            own = self.plans[other].own
+            possible |= own - {"done"}
+            never = never or "done" not in own
+        return possible if never else possible | {"done"}
+
+    # --- workers -----------------------------------------------------------------------------
+
+    def join(self, pick: Pick, name: str | None = None, **more: Any) -> None:
+        """A worker comes; if there is one of this name, it is a new process."""
+        name = name or pick(WORKERS)
+        old = self.workers.get(name)
+        if old is not None:
+            self._accuse(old)
+        self.epochs += 1
+        worker = WorkerSim(
+            name, self.epochs, pick((1, 2, 3)), pick(HOSTS), pick((0, 0, 1, 2)), pick((True, False))
+        )
+        for key, value in more.items():
+            setattr(worker, key, value)
+        self.workers[name] = worker
+        self._register(worker)
+
+    def _register(self, worker: WorkerSim) -> None:
+        worker.linked = True
+        begun = [k for k in worker.given if k in worker.begun]
+        queued = [k for k in worker.given if k not in worker.begun]
+        message = wire.Register(
+            worker.name,
+            worker.epoch,
+            worker.host,
+            worker.slots,
+            (("gpu", float(worker.gpu)),) if worker.gpu else (),
+            starts=worker.starts,
+            holds=tuple(
+                wire.Held(id, attempt, nbytes, "int")
+                for (id, attempt), nbytes in worker.holds.items()
+            ),
+            running=tuple(wire.Attempt(*k) for k in begun),
+            queued=tuple(wire.Attempt(*k) for k in queued),
+            ended=tuple(worker.ended),
+        )
+        worker.ended = []
+        self.step(message, worker.peer)
+
+    def lose_worker(self, worker: WorkerSim, pick: Pick) -> None:
+        """Its link is lost, with the last of what was sent each way."""
+        for _ in range(pick(range(len(worker.outbox) + 1))):
+            worker.outbox.pop()
+        self.flush(worker)
+        lost = [worker.inbox.pop() for _ in range(pick(range(len(worker.inbox) + 1)))]
+        for message in lost:
+            if type(message) is wire.Reset:
+                worker.gone = True
+        self.obey(worker)
+        worker.outbox.clear()
+        worker.linked = False
+        self.step(LinkLost(worker.peer), SHELL)
+
+    def relink(self, worker: WorkerSim) -> None:
+        worker.inbox.clear()
+        worker.outbox.clear()
+        self._register(worker)
+
+    def kill(self, worker: WorkerSim, *, accuses: bool) -> None:
+        if accuses:
+            self._accuse(worker)
+        del self.workers[worker.name]
+        self.step(PeerGone(worker.peer, -9, accuses, ""), SHELL)
+
+    def flush(self, worker: WorkerSim, most: int = 10_000) -> None:
+        """What a worker has said arrives."""
+        frame = []
+        while worker.outbox and len(frame) < most:
+            frame.append(worker.outbox.popleft())
+        if frame:
+            self.old += [(worker.peer, m) for m in frame]
+            del self.old[:-50]
+            self.step(frame, worker.peer)
+
+    def obey(self, worker: WorkerSim, most: int = 10_000) -> None:
+        """What a worker was told arrives."""
+        while worker.inbox and most:
+            most -= 1
+            self._obey(worker, worker.inbox.popleft())
+
+    def _obey(self, worker: WorkerSim, message: Any) -> None:
+        kind = type(message)
+        if kind is wire.Run:
+            key = (message.id, message.attempt)
+            assert key not in worker.given
+            assert key not in worker.holds
+            for each in message.inputs:
+                assert each.holders, message
+            if worker.draining:
+                self._end(worker, message, wire.Returned(*key, "drained"))
+            else:
+                worker.given[key] = message
+        elif kind is wire.Stop:
+            run = worker.given.pop((message.id, message.attempt), None)
+            if run is not None:
+                worker.begun.pop((message.id, message.attempt), None)
+                report = wire.Returned(message.id, message.attempt, "stopped")
+                self._end(worker, run, report)
+        elif kind is wire.Free:
+            worker.holds.pop((message.id, message.attempt), None)
+        elif kind is wire.Beaten:
+            worker.ended = []
+        elif kind is wire.Reset:
+            for store in (worker.given, worker.begun, worker.holds, worker.sent):
+                store.clear()
+            worker.ended = []
+            worker.outbox.clear()
+            worker.inbox.clear()
+            self._register(worker)
+        elif kind is wire.Drain:
+            worker.draining = True
+            for key, run in list(worker.given.items()):
+                if key not in worker.begun:
+                    del worker.given[key]
+                    self._end(worker, run, wire.Returned(*key, "drained"))
+        elif kind is wire.Depart:
+            worker.gone = True
+            self.workers.pop(worker.name, None)
+        elif kind is wire.Fetch:
+            worker.holds[message.id, message.attempt] = message.nbytes
+            held = wire.Held(message.id, message.attempt, message.nbytes, "int")
+            worker.outbox.append(wire.Holding((held,)))
+        else:
+            assert kind is wire.Registered, message
+
+    def begin(self, worker: WorkerSim, pick: Pick) -> None:
+        key = pick([k for k in worker.given if k not in worker.begun])
+        worker.begun[key] = None
+        if worker.starts:
+            worker.outbox.append(wire.Started((wire.Attempt(*key),)))
+
+    def end(self, worker: WorkerSim, pick: Pick) -> None:
+        """An attempt ends as its plan says."""
+        key = pick(list(worker.given))
+        run = worker.given.pop(key)
+        worker.begun.pop(key, None)
+        plan = self.plans[run.id]
+        report: wire.Message
+        if plan.deaths is None or plan.deaths > 0:
+            plan.deaths = None if plan.deaths is None else plan.deaths - 1
+            plan.accused += 1
+            report = wire.Died(*key, -11)
+        elif plan.raises is None or plan.raises > 0:
+            plan.raises = None if plan.raises is None else plan.raises - 1
+            report = wire.Failed(*key, OOPS, 0.1)
+        else:
+            worker.holds[key] = 8
+            report = wire.Finished(*key, 8, "int", pick((0.0001, 0.1, 2.0)))
+        self._end(worker, run, report)
+
+    def _end(self, worker: WorkerSim, run: wire.Run, report: Any) -> None:
+        worker.ended.append(report)
+        worker.outbox.append(report)
+
+    def give_back(self, worker: WorkerSim, pick: Pick) -> None:
+        """An attempt does not run; perhaps because an input could not be had."""
+        key = pick(list(worker.given))
+        run = worker.given.pop(key)
+        worker.begun.pop(key, None)
+        missing = []
+        for each in run.inputs:
+            if pick((False, True)):
+                missing.append((each.id, pick(each.holders)))
+        self._end(worker, run, wire.Returned(*key, "inputs", tuple(missing)))
+
+    def drop(self, worker: WorkerSim, pick: Pick) -> None:
+        """A worker has lost an object."""
+        key = pick(list(worker.holds))
+        del worker.holds[key]
+        worker.outbox.append(wire.Dropped((wire.Attempt(*key),), "disk"))
+
+    def beat(self, worker: WorkerSim) -> None:
+        if not worker.linked or worker.gone:
+            return
+        worker.beats += 1
+        listed = tuple(wire.Attempt(*key) for key in worker.given)
+        self.step(wire.Beat(worker.beats, listed), worker.peer)
+
+    def status(self, worker: WorkerSim, *, paused: bool) -> None:
+        self.step(wire.Status(8 * len(worker.holds), 0, paused), worker.peer)
+
+    def again(self, pick: Pick) -> None:
+        """An old report arrives once more, or only now."""
+        peer, message = pick(self.old)
+        worker = self.workers.get(peer[7:])
+        if worker is not None and worker.linked:
+            if type(message) in (wire.Finished, wire.Failed, wire.Died, wire.Returned):
+                self.step(message, peer)
+
+    # --- the end -----------------------------------------------------------------------------
+
+    def settle(self, pick: Callable[[Sequence[Any]], Any]) -> None:
+        """All links hold, every kind of worker is there, and everybody answers, until all rest."""
+        for client in self.clients.values():
+            if not client.linked and client.attached:
+                self.attach(client.name)
+        for worker in list(self.workers.values()):
+            if not worker.linked:
+                self.relink(worker)
+            self.status(worker, paused=False)
+        for i, host in enumerate(HOSTS):
+            self.join(pick, f"last-{i}", host=host, slots=2, gpu=2)
+        calm = 0
+        for _ in range(1000):
+            before = self._signs()
+            while self._turn(pick):
+                pass
+            self.tick(4.0)
+            calm = calm + 1 if self._signs() == before else 0
+            if calm == 3:
+                return
+        raise AssertionError(f"there is no end of it: {list(self.scheduler.books.tasks.values())}")
+
+    def _signs(self) -> object:
+        """What is still changing while something goes on."""
+        books = self.scheduler.books
+        told = [wish.told for client in self.clients.values() for wish in client.wishes.values()]
+        return (books.attempts, len(books.tasks), len(books.workers), told)
+
+    def _turn(self, pick: Callable[[Sequence[Any]], Any]) -> bool:
+        """Everybody does what there is to do; whether there was anything."""
+        busy = False
+        for worker in list(self.workers.values()):
+            while worker.inbox or worker.given or worker.outbox:
+                busy = True
+                self.obey(worker)
+                while worker.given:
+                    self.end(worker, pick)
+                self.flush(worker)
+                if worker.gone:
+                    break
+        for client in self.clients.values():
+            busy = busy or bool(client.inbox)
+            self.read(client)
+        return busy
+
+    def hold_promises(self) -> None:
+        """Everybody was told how what he wants has ended."""
+        for client in self.clients.values():
+            for id, wish in client.wishes.items():
+                assert wish.told in self.ends(id), (client.name, self.plans[id], wish)
+
+    def empty(self, pick: Callable[[Sequence[Any]], Any]) -> None:
+        """Nobody wants anything any longer: nothing is kept."""
+        for client in list(self.clients.values()):
+            if client.attached:
+                self.say(client, wire.Leave())
+                client.attached = client.linked = False
+                client.inbox.clear()
+        self.clients["end"] = ClientSim("end", 99)
+        self.attach("end")
+        for name in ("n", "m"):
+            if f"published/{name}" in self.scheduler.books.clients:
+                self.say(self.clients["end"], wire.Unpublish(1, name))
+        while self._turn(pick):
+            pass
+        books = self.scheduler.books
+        assert not books.tasks, list(books.tasks.values())
+        assert not books.groups
+        for ws in books.workers.values():
+            assert not ws.processing
+            assert not ws.has_what
+            assert not ws.slots_taken
+            assert ws.free == ws.resources
+        for worker in self.workers.values():
+            assert not worker.holds, f"{worker.name} holds what nobody needs"
