@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from treadle.scheduler._actors import set_apart
 from treadle.scheduler._books import Books
 from treadle.scheduler._client import ClientState
 from treadle.scheduler._need import need
@@ -62,6 +63,9 @@ def retry(books: Books, named: list[TaskState]) -> None:
     """Try erred tasks again from the first that failed, with all that failed by these."""
     again = _erred_with(named)
     for ts in again:
+        if ts.actor and ts.failure is not None:
+            set_apart(ts, again)
+    for ts in again:
         ts.failure = ts.exception_blame = None
         ts.retries = 0 if ts.home is not None else ts.options.retries
         if ts.rare is not None:
@@ -79,7 +83,10 @@ def retry(books: Books, named: list[TaskState]) -> None:
 
 
 def _erred_with(named: list[TaskState]) -> dict[TaskState, None]:
-    """The erred tasks among these, those they failed by, and what else failed by those."""
+    """The erred tasks among these, those they failed by, and what else failed by those.
+
+    But no call of an actor that is neither named nor needed: with a new actor it is another call.
+    """
     found = {ts: None for ts in named if ts.code == ERRED}
     stack = list(found)
     while stack:
@@ -90,7 +97,9 @@ def _erred_with(named: list[TaskState]) -> dict[TaskState, None]:
     stack = list(found)  # also of what was named itself, for it stands between others and a root
     while stack:
         for other in each(stack.pop().dependers):
-            if other.code == ERRED and other not in found and other.exception_blame in found:
+            if other.code != ERRED or other in found or other.home is not None:
+                continue
+            if other.exception_blame in found:
                 found[other] = None
                 stack.append(other)
     return found

@@ -319,3 +319,35 @@ def test_a_row_that_has_not_been_sent_is_cancelled_alone():
         wire.Cancelled(ID + 1, "cancelled by its client")
     ]
     assert sorted(cluster.books.tasks) == [ID, ID + 2]
+
+
+# --- actors ------------------------------------------------------------------------------------
+
+
+def test_another_try_of_a_call_makes_its_actor_anew_and_leaves_other_calls_alone():
+    cluster = Cluster({"a": 1})
+    cluster.submit("ann", task("counter", actor=True))
+    cluster.finish("counter")
+    cluster.submit("ann", task("one", home="counter"), task("two", home="counter"))
+    cluster.submit("ann", task("after", "two"))
+    cluster.kill("a")
+    assert [cluster.state(id) for id in ("counter", "one", "two", "after")] == ["erred"] * 4
+    cluster.join("b")
+    retry(cluster, "one")
+    cluster.drive()
+    assert [cluster.state(id) for id in ("counter", "one")] == ["memory"] * 2
+    assert [cluster.state(id) for id in ("two", "after")] == ["erred"] * 2
+    assert cluster.ts("after").exception_blame is cluster.ts("two")
+    assert cluster.ts("two").failure.kind == "actor"
+
+
+def test_another_try_of_what_needs_a_call_tries_the_call_again():
+    cluster = Cluster({"a": 1})
+    cluster.submit("ann", task("counter", actor=True))
+    cluster.finish("counter")
+    cluster.submit("ann", task("one", home="counter"), task("after", "one"))
+    cluster.kill("a")
+    cluster.join("b")
+    retry(cluster, "after")
+    cluster.drive()
+    assert [cluster.state(id) for id in ("counter", "one", "after")] == ["memory"] * 3

@@ -8,7 +8,7 @@ from treadle import wire
 
 
 def fetches(cluster, worker):
-    return [m for m in cluster.told(f"worker/{worker}", wire.Fetch)]
+    return cluster.told(f"worker/{worker}", wire.Fetch)
 
 
 def deliver(cluster, worker):
@@ -103,3 +103,26 @@ def test_between_ticks_a_drain_costs_no_tick_when_nothing_changes():
     assert cluster.scheduler.wake_at > cluster.now
     cluster.release("ann", "x")
     assert cluster.scheduler.wake_at <= cluster.now
+
+
+def test_who_lives_with_an_actor_stays_until_it_is_released():
+    cluster = Cluster({"a": 1})
+    cluster.submit("ann", task("counter", actor=True))
+    cluster.finish("counter")
+    cluster.client("ann", wire.Retire(7, ("a",)))
+    live(cluster, 5.0, "worker/a", "client/ann")
+    assert "a" in cluster.books.workers
+    cluster.release("ann", "counter")
+    assert [type(m) for m in live(cluster, 0.0)] == [wire.Reply, wire.Depart]
+
+
+def test_an_actor_ends_with_a_worker_that_must_leave():
+    cluster = Cluster({"a": 1})
+    cluster.submit("ann", task("counter", actor=True))
+    cluster.finish("counter")
+    cluster.worker("a", wire.Leaving("preempted", 5.0))
+    cluster.kill("a")
+    assert cluster.state("counter") == "erred"
+    (erred,) = cluster.told("client/ann", wire.Erred)
+    assert "worker a" in erred.failure.text
+    assert erred.failure.kind == "actor"

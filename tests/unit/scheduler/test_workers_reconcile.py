@@ -10,7 +10,6 @@ from tests.unit.scheduler.peers import attempts, live, objects, register
 from treadle import wire
 from treadle.scheduler import Policy
 
-
 #: A first task of unknown length is cut to one row; not so here.
 LAZY = Policy(unknown_s=1e-6)
 
