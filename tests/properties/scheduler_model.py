@@ -563,9 +563,9 @@ class World:
         """An old report arrives once more, or only now."""
         peer, message = pick(self.old)
         worker = self.workers.get(peer[7:])
-        if worker is not None and worker.linked:
-            if type(message) in (wire.Finished, wire.Failed, wire.Died, wire.Returned):
-                self.step(message, peer)
+        repeats = type(message) in (wire.Finished, wire.Failed, wire.Died, wire.Returned)
+        if worker is not None and worker.linked and repeats:
+            self.step(message, peer)
 
     # --- the end -----------------------------------------------------------------------------
 

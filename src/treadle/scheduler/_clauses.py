@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from treadle.scheduler._books import Books
+from treadle.scheduler._demand import lives_long_enough
+from treadle.scheduler._occupancy import CLOSE, taken
 from treadle.scheduler._task import TaskState
 from treadle.scheduler._words import listed, named, nbytes, seconds
 from treadle.scheduler._worker import WorkerState
@@ -24,7 +26,7 @@ def misfit(ws: WorkerState, ts: TaskState, now: float) -> str:
         return "draining"
     if options.slots > ws.slots:
         return "slots"
-    if _ends_too_early(ws, options.walltime_s, now):
+    if not lives_long_enough(ws, options, now):
         return "ends"
     if options.loose:
         return ""
@@ -37,11 +39,7 @@ def misfit(ws: WorkerState, ts: TaskState, now: float) -> str:
     return ""
 
 
-def _ends_too_early(ws: WorkerState, walltime_s: float | None, now: float) -> bool:
-    return walltime_s is not None and ws.ends_at is not None and ws.ends_at - now < walltime_s
-
-
-def hindrance(ws: WorkerState, ts: TaskState) -> str:
+def hindrance(books: Books, ws: WorkerState, ts: TaskState) -> str:
     """The first clause by which a worker that fits cannot take the task now; empty if it can."""
     if not ws.linked:
         return "absent"
@@ -49,13 +47,13 @@ def hindrance(ws: WorkerState, ts: TaskState) -> str:
         return "paused"
     if ts.suspicious and ws.suspects:
         return "suspect"
-    if not ts.options.loose:
-        for name, amount in ts.options.resources:
-            if ws.free.get(name, 0.0) < amount:
-                return name
+    for name, amount in taken(ws, ts.options):
+        if ws.free.get(name, 0.0) < amount - CLOSE * amount:
+            return name
     if ts.options.slots > ws.slots - ws.slots_taken:
         return "slots"
-    return ""
+    room = books.queues.rooms.get(ws)
+    return "kept" if room is not None and room.held_for is not None else ""
 
 
 def misfits(books: Books, ts: TaskState, now: float) -> str:
@@ -69,7 +67,7 @@ def hindrances(books: Books, ts: TaskState, now: float) -> tuple[int, str]:
     fit = [ws for ws in books.workers.values() if not misfit(ws, ts, now)]
     kept: dict[str, Kept] = {}
     for ws in fit:
-        kept.setdefault(hindrance(ws, ts), []).append(ws)
+        kept.setdefault(hindrance(books, ws, ts), []).append(ws)
     return len(fit), _told(
         kept, lambda clause, workers: _hindrance(books, ts, clause, workers, now)
     )
@@ -135,6 +133,8 @@ def _hindrance(books: Books, ts: TaskState, clause: str, workers: Kept, now: flo
         taken, slots = sum(ws.slots_taken for ws in workers), sum(ws.slots for ws in workers)
         needs = f", it takes {options.slots}" if options.slots > 1 else ""
         return f"{have} no room (slots taken: {taken} of {slots}{needs})"
+    if clause == "kept":
+        return f"{are} kept free for a task that needs more ({who})"
     if clause == "":
         return f"could take it ({who}), and it waits for its turn or a better one"
     free = sum(max(ws.free.get(clause, 0.0), 0.0) for ws in workers)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from treadle.scheduler import _queues as queues
 from treadle.scheduler._books import Books
+from treadle.scheduler._bundles import owner
 from treadle.scheduler._clauses import hindrances, misfits
 from treadle.scheduler._relations import each, size
 from treadle.scheduler._task import TaskState
@@ -33,13 +34,14 @@ def explain(books: Books, id: TaskId, now: float) -> str:
         id: the task.
         now: the time, on the clock that the scheduler is told.
     """
-    ts = books.tasks.get(id)
+    ts = owner(books, id)
     if ts is None:
         return (
             f"task {id!r} is not known: it was never submitted, or it is forgotten because nobody "
             "needed it any longer"
         )
-    return f"task {ts.key} {_why(books, ts, now)}"
+    row = "" if ts.id == id else f"{id}, a row of "
+    return f"task {row}{ts.key} {_why(books, ts, now)}"
 
 
 def story(books: Books, id: TaskId) -> list[str]:
@@ -47,7 +49,7 @@ def story(books: Books, id: TaskId) -> list[str]:
 
     A task that is not known has no story.
     """
-    ts = books.tasks.get(id)
+    ts = owner(books, id)
     if ts is None:
         return []
     lines = [f"{ts.key}: {' > '.join(ts.story)}"]
@@ -69,7 +71,7 @@ def story(books: Books, id: TaskId) -> list[str]:
 def _why(books: Books, ts: TaskState, now: float) -> str:
     code = ts.code
     if code == RELEASED:
-        return _released(ts)
+        return _released(books, ts)
     if code == WAITING:
         if ts.n_waiting_on:
             return _waiting(books, ts, now)
@@ -86,9 +88,13 @@ def _why(books: Books, ts: TaskState, now: float) -> str:
 # --- each state --------------------------------------------------------------------------------
 
 
-def _released(ts: TaskState) -> str:
+def _released(books: Books, ts: TaskState) -> str:
     if ts.run_spec is None:
-        return "is data that a client is giving to workers, and none of them has it yet"
+        upload = books.moves.uploads.get(ts)
+        if upload is None or not upload.targets:
+            return "is data that a client wants to give to a worker, and there is none to take it"
+        targets = named([ws.id for ws in upload.targets], "worker")
+        return f"is data that a client is giving to {targets}, and nobody has it yet"
     tasks = named([other.key for other in each(ts.dependers)], "task")
     return f"is not needed by anybody now; it stays known because {tasks} could need it again"
 
@@ -119,20 +125,28 @@ def _root(missing: list[TaskState]) -> tuple[TaskState, int]:
 def _in_line(ts: TaskState) -> str:
     """A call that its actor has not been sent."""
     home = ts.home
-    if home is None or home.rare is None or ts not in (home.rare.calls or ()):
+    if home is None:
         return ""
-    calls = list(home.rare.calls or ())
-    earlier = calls.index(ts)
-    if not earlier:
-        return f"is the next call of actor {home.key}"
-    return f"is a call of actor {home.key}; {count(earlier, 'earlier call')} before it"
+    calls = list((home.rare and home.rare.calls) or ())
+    earlier = sum(other.code == WAITING for other in calls[: calls.index(ts)]) if ts in calls else 0
+    if earlier:
+        return f"is a call of actor {home.key}; {count(earlier, 'earlier call')} before it"
+    where = "; ".join(
+        f"worker {ws.id}, where that lives, is {ws.status}" for ws in each(home.holders)
+    )
+    return f"is the next call of actor {home.key}; {where}"
 
 
 def _ready(books: Books, ts: TaskState, now: float) -> str:
+    before = queues.before(books, ts)
+    place = f"{count(before, 'task')} before it" if before else "no task before it"
+    entry = books.queues.reserved.get(ts)
+    if entry is not None:
+        rest = seconds(entry.until - now)
+        return (
+            f"is ready, and waits for worker {entry.room.ws.id}, which has its inputs, for {rest}"
+        )
     fit, clauses = hindrances(books, ts, now)
-    before = getattr(queues, "before", None)
-    n = 0 if before is None else before(books, ts)
-    place = f"{count(n, 'task')} before it" if n else "no task before it"
     return f"is ready, with {place}; of {count(fit, 'worker')} that could run it, {clauses}"
 
 

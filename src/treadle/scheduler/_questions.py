@@ -7,6 +7,7 @@ from typing import Any
 from treadle import wire
 from treadle.scheduler import _explain
 from treadle.scheduler._books import Books
+from treadle.scheduler._bundles import owner
 from treadle.scheduler._client import ClientState
 from treadle.scheduler._relations import each
 from treadle.scheduler._words import named
@@ -17,7 +18,8 @@ def who_has(books: Books, client: ClientState, message: wire.WhoHas) -> None:
     """Where are these results? One sorted list of workers for each."""
     if _unknown(books, client, message.ask, message.ids):
         return
-    answer = [sorted(ws.id for ws in each(books.tasks[id].holders)) for id in message.ids]
+    tasks = [owner(books, id) for id in message.ids]
+    answer = [sorted(ws.id for ws in each(ts and ts.holders)) for ts in tasks]
     _reply(books, client, message.ask, answer)
 
 
@@ -46,7 +48,7 @@ def story(books: Books, client: ClientState, message: wire.Story) -> None:
 
 def _unknown(books: Books, client: ClientState, ask: int, ids: tuple[TaskId, ...]) -> bool:
     """Answer with an error if a task is not known; whether that was so."""
-    unknown = [repr(id) for id in ids if id not in books.tasks]
+    unknown = [repr(id) for id in ids if owner(books, id) is None]
     if not unknown:
         return False
     text = f"not known, or forgotten because nobody needed it: {named(unknown, 'task')}"

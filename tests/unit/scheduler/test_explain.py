@@ -40,7 +40,7 @@ def test_data_on_its_way():
     cluster = Cluster({"w": 1})
     cluster.client("ann", wire.Scatter(1, (wire.DataSpec("d", "data", 8),)))
     assert why(cluster, "d") == (
-        "task d is data that a client is giving to workers, and none of them has it yet"
+        "task d is data that a client is giving to worker w, and nobody has it yet"
     )
 
 
@@ -147,7 +147,7 @@ def test_each_clause_that_keeps_workers_is_counted():
     assert why(cluster, "a") == (
         "task a has no worker to run on: of 5 workers, 2 have too little gpu (it needs 2, the most "
         "is 1), 1 has too few slots (it takes 2, the most is 1), 1 is elsewhere than it may run "
-        "(host 'attic') and 1 is in a block that ends too early (in 30.0 s; its walltime is 1 min)"
+        "(host 'attic') and 1 is in a block that ends too early (in 30.0 s; its walltime is 60.0 s)"
     )
 
 
@@ -232,6 +232,73 @@ def test_an_actor_and_its_calls():
     assert why(cluster, "c").startswith("task c waits for its only input, counter, which ")
     cluster.finish("counter")
     assert why(cluster, "counter").startswith("task counter is an actor and lives on worker w")
+
+
+def test_calls_wait_for_earlier_calls_and_for_their_actors_worker():
+    cluster = Cluster({"w": 1})
+    cluster.submit("ann", task("counter", actor=True))
+    cluster.finish("counter")
+    cluster.lose_link("worker/w")
+    cluster.submit("ann", *[task(id, home="counter") for id in "abc"])
+    assert why(cluster, "a") == (
+        "task a is the next call of actor counter; worker w, where that lives, is absent"
+    )
+    assert why(cluster, "c") == "task c is a call of actor counter; 2 earlier calls before it"
+    assert why(cluster, "counter").endswith("with 3 calls in line")
+
+
+def test_data_that_nobody_can_take():
+    cluster = Cluster({"w": 1})
+    cluster.client("ann", wire.Scatter(1, (wire.DataSpec("d", "data", 8),)))
+    cluster.kill("w")
+    assert why(cluster, "d") == (
+        "task d is data that a client wants to give to a worker, and there is none to take it"
+    )
+
+
+def test_all_workers_drain():
+    cluster = Cluster({"w": 1})
+    cluster.submit("ann", task("a"), task("b", slots=1))
+    cluster.start("a")
+    cluster.worker("w", wire.Leaving("the block ends", 60.0))
+    assert why(cluster, "b") == (
+        "task b has no worker to run on: of 1 worker, 1 is draining (worker w)"
+    )
+
+
+def test_a_worker_is_kept_free_for_a_task_that_needs_more():
+    cluster = Cluster({"w": 2})
+    cluster.submit("ann", task("a"), task("wide", slots=2), task("b"))
+    assert why(cluster, "wide") == (
+        "task wide is ready, with no task before it; of 1 worker that could run it, 1 has no room "
+        "(slots taken: 1 of 2, it takes 2)"
+    )
+    assert why(cluster, "b") == (
+        "task b is ready, with no task before it; of 1 worker that could run it, 1 is kept free "
+        "for a task that needs more (worker w)"
+    )
+
+
+def test_a_task_waits_for_the_worker_that_has_its_inputs():
+    cluster = Cluster({"w": 1, "v": 1})
+    cluster.submit("ann", task("big", workers=("w",)), task("a", name="short", workers=("w",)))
+    cluster.finish("big", nbytes=2**40)
+    cluster.finish("a", duration_s=0.5)
+    cluster.submit("ann", task("b", name="short", workers=("w",)))
+    cluster.submit("ann", task("c", "big", name="short"))
+    assert why(cluster, "c") == (
+        "task c is ready, and waits for worker w, which has its inputs, for 1.0 s"
+    )
+
+
+def test_a_row_of_a_bundle_is_explained_by_the_bundle():
+    cluster = Cluster()
+    first = task_id(1, 100)
+    cluster.submit("ann", task(first, rows=(b"0", b"1", b"2")))
+    assert why(cluster, first + 2) == (
+        f"task {first + 2}, a row of f-1-100 has no worker to run on: there are none"
+    )
+    assert story(cluster.books, first + 1) == ["f-1-100: released > waiting > no-worker"]
 
 
 def test_a_story_tells_attempts_and_losses():
