@@ -26,10 +26,12 @@ DEATHS = 3
 class Want:
     """What one client was told of one task."""
 
-    __slots__ = ("asked", "told", "wanted")
+    __slots__ = ("asked", "frame", "told", "wanted")
 
     def __init__(self) -> None:
         self.wanted = True
+        #: The event by which it was released: what had been done before in the same frame is told.
+        self.frame = -1
         #: 'pending', 'done', 'erred', 'cancelled'.
         self.told = "pending"
         #: It was asked for (again) since it was told, so it may be told again.
@@ -60,8 +62,9 @@ class Resolutions:
     def release(self, peer: str, ids: tuple[TaskId, ...]) -> None:
         for id in ids:
             want = self.wants.get(peer, {}).get(id)
-            if want is not None:
+            if want is not None and want.wanted:
                 want.wanted = False
+                want.frame = self.world.events
 
     def attach(self, peer: str) -> None:
         for want in self.wants.get(peer, {}).values():
@@ -96,6 +99,8 @@ class Resolutions:
     def _each(self, peer: str, message: Any, check: Any) -> None:
         for place, known in enumerate(self.model.rows_of(message.id, message.rows)):
             want = self.wants.get(peer, {}).get(known.id)
+            if want is not None and want.frame == self.world.events:
+                continue
             if want is None or not want.wanted:
                 self._wrong(peer, message, "of a task that it does not want")
             else:
@@ -146,7 +151,7 @@ class Resolutions:
         """Why this task does not deserve this failure; empty: it does."""
         kind, program = erred.failure.kind, blamed.program
         if program is None:
-            return "" if kind == "lost" and self.model.losses else "of data that was not lost"
+            return "" if kind == "lost" and self._lossy() else "of data that was not lost"
         if kind == "exception":
             if not program.raises:
                 return "though it never raises"
@@ -154,8 +159,9 @@ class Resolutions:
             if failures <= blamed.options.retries and not program.final:
                 return f"with {failures} failures and {blamed.options.retries} retries"
         elif kind == "killed":
-            if len(blamed.deadly) < DEATHS:
-                return f"after deaths in {sorted(blamed.deadly)} of {blamed.issued}"
+            deadly = blamed.deadly | (blamed.issued.keys() - blamed.ended)
+            if len(deadly) < DEATHS:
+                return f"after deaths in {sorted(deadly)} of {blamed.issued}"
         elif kind == "walltime":
             if blamed.options.walltime_s is None:
                 return "though it has no walltime"
@@ -166,10 +172,14 @@ class Resolutions:
             if not (blamed.actor or blamed.home):
                 return "though it is no actor"
         elif kind == "lost":
-            return "" if self.model.losses else "though nothing was lost"
+            return "" if self._lossy() else "though nothing was lost"
         else:
             return "a failure that must not be"
         return ""
+
+    def _lossy(self) -> bool:
+        """Whether anything has happened by which a worker may lose what it has."""
+        return bool(self.model.losses or self.world.struck)
 
     def _cancelled(
         self, peer: str, message: wire.Cancelled, known: Known, want: Want, place: int
@@ -188,7 +198,7 @@ class Resolutions:
     def _lost(self, peer: str, lost: wire.Lost, known: Known, want: Want, place: int) -> None:
         if want.told != "done":
             self._wrong(peer, lost, f"though it was told last: {want.told}")
-        if not self.model.losses and not self.world.struck:
+        if not self._lossy():
             self._wrong(peer, lost, "though nothing was lost")
         want.told = "pending"
         self.world.sometimes("a result told as done was lost")

@@ -407,7 +407,16 @@ class Client:
         self.leaving = True
         if self.vanished:
             return
+        if self is self.world.clients[0]:  # it never vanishes: it clears up after all
+            self._unpublish()
         self.drop(tuple(self.dice.some(list(self.wishes), 0.5)))
         self.wishes.clear()
         self.say(wire.Leave())
         self.world.at(self.world.now + 5.0, self.vanish, 1.0)
+
+    def _unpublish(self) -> None:
+        for client in self.world.clients:
+            for todo in client.plan.todo:
+                if isinstance(todo.message, wire.Publish):
+                    self._next_ask += 1
+                    self.say(wire.Unpublish(self._next_ask, todo.message.name))

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 
+class _Lost:
+    """A link has been lost, or a worker's process that had none has ended."""
+
+    def __init__(self, link: Link | None, gone: Any = None, epoch: int = 0) -> None:
+        self.link = link
+        self.gone = gone
+        self.epoch = epoch
+
+
 class Hub(Process):
     """The one scheduler."""
 
@@ -35,11 +44,7 @@ class Hub(Process):
         self.post(frame, _peer(link), link)
 
     def on_lost(self, link: Link) -> None:
-        peer = _peer(link)
-        if self.links.get(peer) is not link:
-            return
-        del self.links[peer]
-        self.post(link.ended or LinkLost(peer), scheduler.SHELL)
+        self.post(_Lost(link), scheduler.SHELL)
 
     def worker_ended(
         self, node: Node, link: Link | None, exit_code: int, accuses: bool, why: str
@@ -56,14 +61,28 @@ class Hub(Process):
             self.world.at(self.world.now + 0.05, self._tell_gone, gone, node.epoch)
 
     def _tell_gone(self, gone: PeerGone, epoch: int) -> None:
-        link = self.links.get(gone.peer)
-        if link is None or link.epoch <= epoch:
-            self.post(gone, scheduler.SHELL)
+        self.post(_Lost(None, gone, epoch), scheduler.SHELL)
+
+    def _known_lost(self, lost: _Lost) -> Any:
+        """What the machine is to be told of a loss; None if a younger link has come meanwhile."""
+        link = lost.link
+        if link is None:
+            current = self.links.get(lost.gone.peer)
+            return lost.gone if current is None or current.epoch <= lost.epoch else None
+        peer = _peer(link)
+        if self.links.get(peer) is not link:
+            return None
+        del self.links[peer]
+        return link.ended or LinkLost(peer)
 
     # --- events ------------------------------------------------------------------------------
 
     def take(self, event: Any, source: str, origin: Link | None) -> None:
         world = self.world
+        if isinstance(event, _Lost):
+            event = self._known_lost(event)
+            if event is None:
+                return
         if not isinstance(event, Frame):
             world.note("scheduler", source, event)
             world.model.shell_says(event)

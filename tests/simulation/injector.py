@@ -202,7 +202,7 @@ def _client_gone(world: World, fault: Fault) -> None:
 
 def _client_vanish(world: World, fault: Fault) -> None:
     client = _client(world, fault)
-    if client.link is not None and len(world.clients) > 1:
+    if client.link is not None and client is not world.clients[0]:
         world.strikes(fault)
         world.sometimes("a client vanished for good")
         client.vanish(fault.x)
