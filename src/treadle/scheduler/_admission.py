@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from treadle.scheduler._books import Books
 from treadle.scheduler._bundles import fault, find, owner, parts_of
+from treadle.scheduler._calls import enrol
 from treadle.scheduler._client import ClientState
 from treadle.scheduler._end import done, erred
 from treadle.scheduler._need import need
@@ -87,7 +88,7 @@ def _admit(
         group.counts[RELEASED] += 1
         new.append(ts)
         if spec.actor or spec.home is not None or spec.rows or spec.metadata is not None:
-            ts.rare = _rare(books, ts, spec)
+            ts.rare = _rare(spec)
             if len(spec.rows) > 1:
                 books.spans.add(tasks, ts)
     # A graph may name a task before it describes it: link when all are there.
@@ -115,7 +116,9 @@ def _link(books: Books, ts: TaskState, spec: TaskSpec, *, graph: bool) -> None:
         if dep.rank < rank:
             rank = dep.rank
     if spec.home is not None:
-        home = tasks[spec.home]
+        home = ts.rarely().home = tasks[spec.home]
+        ts.retries = 0  # a call may have changed the actor: trying it again is not the same
+        enrol(ts)
         deps = add(deps, home)
         home.dependers = add(home.dependers, ts)
     ts.deps = deps
@@ -125,14 +128,11 @@ def _link(books: Books, ts: TaskState, spec: TaskSpec, *, graph: bool) -> None:
         ts.rank = rank
 
 
-def _rare(books: Books, ts: TaskState, spec: TaskSpec) -> Rare:
+def _rare(spec: TaskSpec) -> Rare:
     rare = Rare(metadata=spec.metadata, actor=spec.actor)
     if spec.rows:
         rare.rows = spec.rows
         rare.n_rows = len(spec.rows)
-    if spec.home is not None:
-        rare.home = books.tasks.get(spec.home)
-        ts.retries = 0  # a call may have changed the actor: trying it again is not the same
     return rare
 
 
@@ -175,7 +175,7 @@ def _first_fault(books: Books, client: ClientState, message: Submit) -> str | No
     n_options = len(message.options)
     session = client.session
     #: Tasks of the message that a task may depend on: all of a graph, else those before it.
-    near: dict[TaskId, None] = dict.fromkeys(s.id for s in message.tasks) if message.graph else {}
+    near: dict[TaskId, TaskSpec] = {s.id: s for s in message.tasks} if message.graph else {}
     bundles = False
     for spec in message.tasks:
         id = spec.id
@@ -187,13 +187,13 @@ def _first_fault(books: Books, client: ClientState, message: Submit) -> str | No
             for dep in spec.dependencies:
                 if dep not in near and dep not in tasks and owner(books, dep) is None:
                     return f"task {id!r} depends on {dep!r}, which is not known (any longer)"
-            wrong = _actor_fault(books, spec)
+            wrong = _actor_fault(books, near, spec)
             if wrong is not None:
                 return wrong
-        near[id] = None
+        near[id] = spec
         if spec.rows:
             bundles = True
-            near.update(dict.fromkeys(_rows_of(spec)))
+            near.update(dict.fromkeys(_rows_of(spec), spec))
     for id in message.wants or ():
         if id not in near and owner(books, id) is None:
             return f"the result {id!r} is wanted, which is not known (any longer)"
@@ -204,10 +204,10 @@ def _first_fault(books: Books, client: ClientState, message: Submit) -> str | No
     return _collision(books, message)
 
 
-def _actor_fault(books: Books, spec: TaskSpec) -> str | None:
+def _actor_fault(books: Books, near: dict[TaskId, TaskSpec], spec: TaskSpec) -> str | None:
     if spec.home is None:
         return None
-    home = books.tasks.get(spec.home)
+    home = near.get(spec.home) or books.tasks.get(spec.home)
     if home is None:
         return f"task {spec.id!r} is a call of actor {spec.home!r}, which is not known (any longer)"
     if not home.actor:

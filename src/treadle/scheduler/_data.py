@@ -225,6 +225,8 @@ def dropped(books: Books, ws: WorkerState, message: wire.Dropped) -> None:
             books.refuse("loss of an old object")
         elif ts in ws.has_what:
             drop_replica(ts, ws)
+            if ts.actor:
+                queues.has_room(books, ws)  # what it took is free again
             if ts.holders is None:
                 why = message.why or "it said no more"
                 lost(books, ts, f"worker {ws.id} does not have it any longer: {why}")

@@ -120,6 +120,13 @@ class Demand(Lane):
         elif self.feedable:
             self.ahead[ws] = None
 
+    def filled(self, ws: WorkerState) -> None:
+        """The worker has no slot free."""
+        if ws in self.idle:
+            del self.idle[ws]
+            if self.feedable:
+                self.ahead[ws] = None
+
     def close(self, ws: WorkerState) -> None:
         """The worker takes nothing."""
         self.idle.pop(ws, None)

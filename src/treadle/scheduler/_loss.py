@@ -12,6 +12,7 @@ from treadle.scheduler._actors import gone
 from treadle.scheduler._books import Books
 from treadle.scheduler._bundles import split
 from treadle.scheduler._end import doom, err, remember
+from treadle.scheduler._exits import died_of
 from treadle.scheduler._need import again, need
 from treadle.scheduler._occupancy import leave
 from treadle.scheduler._relations import each, has
@@ -20,21 +21,6 @@ from treadle.scheduler._task import TaskState
 from treadle.scheduler._transitions import MEMORY, NO_WORKER, RELEASED, WAITING, advance
 from treadle.scheduler._worker import WorkerState
 from treadle.wire import Erred, Failure, Free, Lost, TaskId
-
-_SIGNALS = {
-    4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV",
-    15: "SIGTERM",
-}  # fmt: skip
-
-
-def died_of(exit_code: int | None) -> str:
-    """How a process ended, in words."""
-    if exit_code is None:
-        return "for an unknown reason"
-    if exit_code >= 0:
-        return f"with exit code {exit_code}"
-    name = _SIGNALS.get(-exit_code)
-    return f"by signal {-exit_code}" + (f" ({name})" if name else "")
 
 
 def accuse(books: Books, ts: TaskState, what: str, exit_code: int | None) -> None:
@@ -111,7 +97,8 @@ def lost(books: Books, ts: TaskState, why: str) -> None:
 
 
 def _lost_for_good(books: Books, ts: TaskState, why: str) -> None:
-    text = f"{ts.key} was data that cannot be computed again, and is lost: {why}"
+    what = "data" if ts.home is None else "the answer of an actor"
+    text = f"{ts.key} was {what} that cannot be computed again, and is lost: {why}"
     failure = Failure("lost", "ResultLost", text)
     for other in tuple(each(ts.dependers)):
         if other.code == WAITING or other.code == NO_WORKER:

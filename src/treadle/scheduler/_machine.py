@@ -106,11 +106,12 @@ class Scheduler:
     def _settle(self) -> None:
         """Release what nobody needs and place what is ready, until neither leads to more."""
         books = self.books
-        if books.slack:
-            relax(books)
-        _queues.assign(books)
-        if books.slack:
-            relax(books)
+        while True:
+            if books.slack:
+                relax(books)
+            _queues.assign(books)
+            if not books.slack:
+                return
 
     def _from_worker(self, messages: Iterable[Any], source: str) -> None:
         books = self.books

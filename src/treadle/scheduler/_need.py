@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from treadle.scheduler import _queues as queues
 from treadle.scheduler._books import Books
+from treadle.scheduler._calls import enrol
 from treadle.scheduler._end import doom, err_by
 from treadle.scheduler._occupancy import leave
 from treadle.scheduler._relations import each
@@ -40,6 +41,8 @@ def need(books: Books, first: TaskState) -> None:
             continue
         advance(ts, WAITING)
         ts.n_waiting_on = missing
+        if rare is not None and rare.home is not None:
+            enrol(ts)
         for dep in each(ts.deps):
             dep.n_waiters += 1
             if dep.code == RELEASED:

@@ -73,6 +73,8 @@ def has_ahead(books: Books, demand: Demand, ts: TaskState, ws: WorkerState) -> b
     """Whether the worker may be fed the task, which is short, behind what it has."""
     policy = books.policy
     room = books.queues.rooms[ws]
+    if room.recount:
+        room.count_long()
     backlog_s = ws.backlog_s - room.long_s
     if backlog_s >= (ws.slots - room.long_slots) * policy.prefetch_s:
         return False
@@ -113,7 +115,9 @@ def choose(
 
 def next_in_turn(books: Books, demand: Demand, ts: TaskState, *, short: bool) -> WorkerState | None:
     """The worker with room whose turn it is. Those found to have none are struck off."""
-    ws = _first_idle(books, demand, ts, demand.idle)
+    ws = None
+    if demand.idle:
+        ws = _first_idle(books, demand, ts, demand.idle)
     if ws is None and demand.others:
         ws = _first_idle(books, demand, ts, demand.others)
     if ws is None and short:

@@ -146,7 +146,7 @@ def _offer(books: Books) -> None:
         if room is None or not room.usable:
             continue
         if room.long:
-            room.count_long()
+            room.recount = True
         for demand in room.demands:
             demand.offer(ws, unbounded=unbounded)
             if demand.n:
@@ -207,6 +207,8 @@ def _place_head(books: Books, demand: Demand) -> bool:
     start(books, ts, ws, seconds, ahead=short and seconds < books.policy.ahead_s)
     if not short:
         queues.rooms[ws].add_long(ts)
+    if demand.idle and ws.slots_taken >= ws.slots and books.policy.hold_back:
+        demand.filled(ws)
     if demand.base is not None:
         entry = queues.reserved.pop(ts)
         settle_reservation(queues, entry.room, demand, entry.expected_s)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from treadle.scheduler import _queues as queues
 from treadle.scheduler._books import Books
+from treadle.scheduler._calls import strike
 from treadle.scheduler._client import ClientState
 from treadle.scheduler._occupancy import bury, leave
 from treadle.scheduler._relations import add, discard, each
@@ -56,6 +57,8 @@ def relax(books: Books) -> None:
             if ts.dependers is not None and ts.repeatable:
                 advance(ts, RELEASED)
         elif code == PROCESSING:
+            if ts.home is not None:
+                continue  # to stop it would end the actor: it runs to its end, and is told to nobody
             stop(books, ts)
             advance(ts, RELEASED)
             inputs_unneeded(books, ts)
@@ -68,7 +71,10 @@ def relax(books: Books) -> None:
 
 def unwait(books: Books, ts: TaskState) -> None:
     """Take a waiting task out of its queue and release it; its inputs are still counted."""
-    if not ts.n_waiting_on:
+    if ts.home is not None:
+        strike(ts)
+        queues.withdraw(books, ts)  # whatever it waits for: the calls behind it may go
+    elif not ts.n_waiting_on:
         queues.withdraw(books, ts)
     ts.n_waiting_on = 0
     advance(ts, RELEASED)
@@ -97,8 +103,9 @@ def free(books: Books, ts: TaskState) -> None:
         del ws.has_what[ts]
         ws.nbytes -= ts.nbytes or 0
         books.send(ws, Free(ts.id, ts.attempt))
-        if ws.actors:
+        if ts in ws.actors:
             bury(ws, ts)
+            queues.has_room(books, ws)
     ts.holders = None
 
 

@@ -41,18 +41,22 @@ class Room(Struct, eq=False):
     own_s: float = 0.0
     #: Tasks that were sent there and may take long, and their attempts; some have ended since.
     long: dict[TaskState, int] = field(default_factory=dict)
-    #: Slots that these have, and the seconds they are expected to take, when last counted.
+    #: Slots that these have, and the seconds they are expected to take, when last counted; and
+    #: whether some may have ended since.
     long_slots: int = 0
     long_s: float = 0.0
+    recount: bool = False
 
     def add_long(self, ts: TaskState) -> None:
         """A task that may take long was sent there: nothing is fed behind it."""
         self.long[ts] = ts.attempt
-        self.long_slots += ts.options.slots
-        self.long_s += self.ws.processing[ts]
+        self.recount = True
+        if len(self.long) > 2 * self.ws.slots + 8:
+            self.count_long()
 
     def count_long(self) -> None:
-        """Some of them may have ended."""
+        """Leave out those that have ended."""
+        self.recount = False
         processing = self.ws.processing
         self.long = {
             ts: attempt

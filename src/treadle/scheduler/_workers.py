@@ -10,7 +10,7 @@ from treadle.scheduler import _queues as queues
 from treadle.scheduler._books import Books
 from treadle.scheduler._client import ClientState
 from treadle.scheduler._events import PeerGone
-from treadle.scheduler._loss import died_of
+from treadle.scheduler._exits import died_of
 from treadle.scheduler._need import again
 from treadle.scheduler._reconcile import reconcile, stop_stale
 from treadle.scheduler._worker import WorkerState

@@ -252,15 +252,22 @@ class Leave(Message, frozen=True, gc=False):
 
 
 class Attached(Message, frozen=True, gc=False):
-    """You are known. `resumed`: and were before, so all you wanted is still wanted; how it ended
-    is told again."""
+    """You are known. `resumed`: and were before, so what you wanted is still wanted, as far as it
+    is known; how it ended is told again.
+
+    Answer with `Desire` of all you still want: what was cancelled or forgotten while you were away
+    comes back in a `Refused`.
+    """
 
     session: Serial
     resumed: bool
 
 
 class Done(Message, frozen=True, gc=False):
-    """A result is there. `inline`: its bytes, if they are few. `earlier`: attempts that failed."""
+    """A result is there. `inline`: its bytes, if they are few. `earlier`: attempts that failed.
+
+    Who does not want it (any longer) answers `Release`.
+    """
 
     id: TaskId
     nbytes: Bytes
