@@ -247,8 +247,14 @@ def _check_attempts(books: Books) -> None:
     for ts in books.tasks.values():
         if ts.attempt and ts.code in (PROCESSING, MEMORY):
             other = seen.setdefault(ts.attempt, ts)
-            if other is not ts and other.group is not ts.group:
+            if other is not ts and not _of_one_bundle(ts, other):
                 _fail(ts, f"has the attempt {ts.attempt}, and so has {other.key}")
+
+
+def _of_one_bundle(ts: TaskState, other: TaskState) -> bool:
+    if ts.rare is None or other.rare is None or ts.rare.rows is None:
+        return False
+    return ts.rare.rows is other.rare.rows
 
 
 def _check_worker(books: Books, ws: WorkerState) -> None:
