@@ -272,10 +272,9 @@ class World:
         order = self.orders.get(key)
         if isinstance(message.id, int) and order is None:
             for other in self.orders.values():
-                first = other.run.id
-                if isinstance(first, int) and other.run.attempt == message.attempt:
-                    if first <= message.id < first + other.rows:
-                        order = other
+                same = other.run.attempt == message.attempt
+                if same and other.run.id <= message.id < other.run.id + other.rows:
+                    order = other
         if order is None or (isinstance(message, wire.Returned) and message.why == "unknown"):
             return
         assert isinstance(order.run.id, int)

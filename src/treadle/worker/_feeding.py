@@ -75,6 +75,8 @@ def feed_ahead(b: Books) -> None:
                 continue
             b.ready -= 1
             feed(b, slot, lane.pop())
+            if b.hungry.pop(slot.number, None) is not None:
+                b.hungry[slot.number] = slot  # the next one's turn
             fed = True
 
 

@@ -150,9 +150,10 @@ def _bundle_of(b: Books, order: Stop) -> Job | None:
     if isinstance(id, int):
         for job in b.jobs.values():
             first, rows = job.run.id, len(job.run.rows)
-            if rows > 1 and job.run.attempt == order.attempt and isinstance(first, int):
-                if first <= id < first + rows:
-                    return job
+            if rows < 2 or job.run.attempt != order.attempt or not isinstance(first, int):
+                continue
+            if first <= id < first + rows:
+                return job
     return None
 
 
