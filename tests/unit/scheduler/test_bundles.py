@@ -24,13 +24,15 @@ def bundle(n: int, *deps: wire.TaskId, first: int = FIRST, **more: Any) -> dict[
     return task(first, *deps, rows=rows(n), **more)
 
 
-def sent_whole(n: int = 10, **settings: Any) -> tuple[Cluster, wire.Run]:
+def sent_whole(n: int = 10, **options: Any) -> tuple[Cluster, wire.Run]:
     """A cluster whose worker was given a bundle of `n` rows, known to be short."""
-    cluster = Cluster({"w": 1}, **settings)
+    cluster = Cluster({"w": 1})
     warm = wire.task_id(1, 1)
     cluster.submit("ann", task(warm))
-    cluster.finish(warm, duration_s=1e-6)
-    cluster.submit("ann", bundle(n))
+    cluster.finish(warm)
+    prefix = cluster.ts(warm).prefix
+    prefix.duration_s, prefix.finished = 1e-7, 1_000_000
+    cluster.submit("ann", bundle(n, **options))
     _, run = cluster.run_of(FIRST)
     assert len(run.rows) == n
     return cluster, run
@@ -86,12 +88,7 @@ def test_a_row_that_raises_is_erred_alone() -> None:
 
 
 def test_a_row_that_raises_is_tried_again_alone() -> None:
-    cluster = Cluster({"w": 1})
-    warm = wire.task_id(1, 1)
-    cluster.submit("ann", task(warm))
-    cluster.finish(warm, duration_s=1e-6)
-    cluster.submit("ann", bundle(10, retries=1))
-    _, run = cluster.run_of(FIRST)
+    cluster, run = sent_whole(retries=1)
     cluster.worker("w", wire.Failed(FIRST + 9, run.attempt, OOPS, 1e-5))
     report(cluster, run, 0, 9)
     _, second = cluster.run_of(FIRST + 9)
@@ -134,7 +131,7 @@ def test_a_report_twice_counts_once() -> None:
     cluster, run = sent_whole()
     report(cluster, run, 2, 3)
     assert report(cluster, run, 2, 3) == []
-    assert cluster.ts(FIRST).group.prefix.finished == 1 + 3
+    assert cluster.ts(FIRST).group.prefix.finished == 1_000_003
 
 
 def test_the_rest_of_a_bundle_is_stopped_when_nobody_wants_it() -> None:
