@@ -33,6 +33,7 @@ __all__ = [
     "release",
     "retry",
     "tick",
+    "unknown",
     "unpublish",
 ]
 
@@ -49,10 +50,15 @@ def attach(books: Books, message: wire.Attach, source: str) -> None:
     if client is not None and client.session != message.session:
         _forget(books, client)
         client = None
-    resumed = client is not None
+    resumed = client is not None and _has_spoken(books, client)
     if client is None:
         client = books.clients[source] = ClientState(source, message.session)
         leases.watch(books)
+    if resumed:
+        books.watch.newcomers.pop(client, None)
+    else:
+        books.watch.newcomers[client] = books.now
+    books.watch.strangers.pop(source, None)
     client.name = message.name
     client.lease_s = message.lease_s
     client.linked = True
@@ -67,10 +73,26 @@ def attach(books: Books, message: wire.Attach, source: str) -> None:
             books.send(client, erred(ts))
 
 
+def _has_spoken(books: Books, client: ClientState) -> bool:
+    """Whether it has said anything since it was told that it is new; else it may not know that."""
+    told = books.watch.newcomers.get(client)
+    return told is None or client.last_seen > told or bool(client.wants_what)
+
+
+def unknown(books: Books, source: str) -> None:
+    """Somebody who was forgotten is still there: tell it, once a beat."""
+    books.refuse("message of a client that is not attached")
+    if not books.watch.is_told(source, books.now, books.policy.beat_s):
+        leases.watch(books)
+        text = "you are not attached (any longer), and what you wanted is forgotten: attach anew"
+        books.send(ClientState(source), wire.Refused("client", text))
+
+
 def _forget(books: Books, client: ClientState) -> None:
     """A client is gone, and wants nothing any longer."""
     del books.clients[client.peer]
     client.linked = False
+    books.watch.newcomers.pop(client, None)
     drop(books, client)
     _data.client_left(books, client)
     departures.forget_asks(books, client)

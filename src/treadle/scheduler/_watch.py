@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from treadle.scheduler._client import ClientState
     from treadle.scheduler._worker import WorkerState
     from treadle.wire import WorkerId
 
@@ -44,6 +45,16 @@ class Watch:
         self.gone: dict[WorkerId, Gone] = {}
         #: Unknown peers that were told so, and when.
         self.strangers: dict[str, float] = {}
+        #: Clients that were told that they are new, and when; until they come again.
+        self.newcomers: dict[ClientState, float] = {}
+
+    def is_told(self, peer: str, now: float, pause_s: float) -> bool:
+        """Whether an unknown peer has been told so in this time; if not, it is told now."""
+        told = self.strangers.get(peer)
+        if told is not None and now - told < pause_s:
+            return True
+        self.strangers[peer] = now
+        return False
 
     def forget(self, ws: WorkerState, *, sent_away: bool) -> None:
         """A worker is gone."""

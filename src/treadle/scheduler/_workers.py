@@ -75,10 +75,7 @@ def _is_past(books: Books, message: wire.Register, source: str) -> bool:
 
 def _turn_away(books: Books, source: str, message: wire.Message) -> None:
     """Tell somebody who is not in the books what to do, once a beat at the most."""
-    strangers = books.watch.strangers
-    told = strangers.get(source)
-    if told is None or books.now - told >= books.policy.beat_s:
-        strangers[source] = books.now
+    if not books.watch.is_told(source, books.now, books.policy.beat_s):
         leases.watch(books)
         departures.tell_stranger(books, source[7:], message)
 

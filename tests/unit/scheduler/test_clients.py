@@ -80,6 +80,21 @@ def test_who_was_never_there_can_be_gone():
     assert list(cluster.books.clients) == ["fire-and-forget", "client/ann"]
 
 
+def test_that_it_is_new_is_told_until_the_client_knows():
+    cluster = Cluster({"a": 1})
+    cluster.submit("ann", task("x"))
+    cluster.lose_link("client/ann")
+    live(cluster, 31.0, "worker/a")
+    for _ in range(2):  # the first answer is lost with the link
+        assert cluster.attach("ann", 1) == [wire.Attached(1, False)]
+        cluster.lose_link("client/ann")
+        cluster.now += 1.0
+    cluster.attach("ann", 1)
+    cluster.now += 1.0
+    cluster.client("ann", wire.ClientBeat(1))
+    assert cluster.attach("ann", 1) == [wire.Attached(1, True)]
+
+
 def test_a_beat_is_answered():
     assert Cluster().client("ann", wire.ClientBeat(3)) == [wire.Beaten(3)]
 
