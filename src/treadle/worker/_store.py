@@ -29,6 +29,7 @@ def add(b: Books, id: TaskId, attempt: int, nbytes: int, type: str, rows: int) -
         return replica
     if replica.place is Place.absent:
         del b.sought[key]
+        b.room_due = True  # it stands before others no longer
         b.used += nbytes
     elif replica.place is Place.asked:
         b.used += nbytes - replica.nbytes
