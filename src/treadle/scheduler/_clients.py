@@ -187,7 +187,5 @@ def peer_gone(books: Books, event: PeerGone) -> None:
 def tick(books: Books) -> None:
     """Forget clients whose lease is over."""
     if leases.due(books):
-        for client in tuple(books.clients.values()):
-            if client.real and leases.left(books, client, client.lease_s) <= 0:
-                _forget(books, client)
-        leases.look_again(books)
+        for client in leases.overdue_clients(books):
+            _forget(books, client)

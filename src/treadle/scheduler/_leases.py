@@ -48,28 +48,53 @@ def _add(books: Books, state: WorkerState | ClientState, late: float) -> None:
     state.lost_at = min(books.now, state.lost_at + late)
 
 
-def left(books: Books, state: WorkerState | ClientState, lease_s: float) -> float:
-    """Seconds that are left of a lease; 0 or less: it is over."""
-    return (state.last_seen if state.linked else state.lost_at) + lease_s - books.now
+def overdue_workers(books: Books) -> list[WorkerState]:
+    """Whose leases are over."""
+    now = books.now
+    lease_s = books.policy.lease_s
+    found = []
+    oldest = now
+    for ws in books.workers.values():  # there are many: no call for each
+        heard = ws.last_seen if ws.linked else ws.lost_at
+        if heard + lease_s <= now:
+            found.append(ws)
+        elif heard < oldest:
+            oldest = heard
+    books.watch.first = oldest + lease_s
+    return found
 
 
-def how(books: Books, state: WorkerState | ClientState) -> str:
-    """What a peer whose lease is over did, in words."""
-    since = books.now - (state.last_seen if state.linked else state.lost_at)
-    return f"{'was silent' if state.linked else 'was without a link'} for {since:.3g} s"
+def overdue_clients(books: Books) -> list[ClientState]:
+    """Whose leases are over. Workers have been looked at before: says when to look again."""
+    found = []
+    first = books.watch.first
+    somebody = bool(books.workers)
+    for client in books.clients.values():
+        if client.real:
+            ends_at = (client.last_seen if client.linked else client.lost_at) + client.lease_s
+            if ends_at <= books.now:
+                found.append(client)
+            else:
+                somebody = True
+                first = min(first, ends_at)
+    _look_again(books, first, somebody)
+    return found
 
 
-def look_again(books: Books) -> None:
-    """Leases have been looked at: say when to do so again."""
-    policy = books.policy
+def how(books: Books, ws: WorkerState) -> str:
+    """What a worker whose lease is over did, in words."""
+    since = books.now - (ws.last_seen if ws.linked else ws.lost_at)
+    return f"{'was silent' if ws.linked else 'was without a link'} for {since:.3g} s"
+
+
+def _look_again(books: Books, first: float, somebody: bool) -> None:
+    """Leases have been looked at, and the first of them ends then."""
+    beat_s = books.policy.beat_s
     strangers = books.watch.strangers
-    for peer in [p for p, told in strangers.items() if books.now - told >= policy.lease_s]:
+    for peer in [p for p, told in strangers.items() if books.now - told >= books.policy.lease_s]:
         del strangers[peer]
-    rests = [left(books, ws, policy.lease_s) for ws in books.workers.values()]
-    rests += [left(books, c, c.lease_s) for c in books.clients.values() if c.real]
-    if not rests and not strangers:
+    if not somebody and not strangers:
         books.watch.look_at = None
         return
-    beat_s = policy.beat_s
-    rest = min(rests, default=beat_s)
-    books.watch.look_at = books.now + min(beat_s, max(rest, beat_s / _LOOKS_A_BEAT))
+    rest = max(first - books.now, beat_s / _LOOKS_A_BEAT)
+    books.watch.look_at = books.now + min(beat_s, rest)

@@ -32,6 +32,8 @@ class Watch:
     def __init__(self) -> None:
         #: When leases are looked at next; None iff there was nobody to watch.
         self.look_at: float | None = None
+        #: When the first lease of a worker ends, as of the last look.
+        self.first = 0.0
         #: Workers that drain, each as it was when it was last looked at; None: not yet.
         self.draining: dict[WorkerState, Stamp | None] = {}
         #: Workers lost so far: what a draining one has may be the only one since.

@@ -187,10 +187,8 @@ def tick(books: Books) -> None:
     due = leases.due(books)
     if due:
         leases.catch_up(books)
-        lease_s = books.policy.lease_s
-        for ws in list(books.workers.values()):
-            if leases.left(books, ws, lease_s) <= 0:
-                departures.part(books, ws, leases.how(books, ws), accuses=True)
+        for ws in leases.overdue_workers(books):
+            departures.part(books, ws, leases.how(books, ws), accuses=True)
     if books.watch.draining:
         departures.proceed(books, all=due)
 
