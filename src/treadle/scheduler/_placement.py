@@ -76,7 +76,8 @@ def has_ahead(books: Books, demand: Demand, ts: TaskState, ws: WorkerState) -> b
     if room.recount:
         room.count_long()
     backlog_s = ws.backlog_s - room.long_s
-    if backlog_s >= (ws.slots - room.long_slots) * policy.prefetch_s:
+    # Sums of floats drift: a nanosecond less than enough is enough.
+    if backlog_s + 1e-9 >= (ws.slots - room.long_slots) * policy.prefetch_s:
         return False
     if demand.timed and ws.ends_at is not None:
         return False  # it would begin later than now

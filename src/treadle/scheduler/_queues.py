@@ -29,6 +29,7 @@ from treadle.scheduler._eligibility import (
     settle_reservation,
     unreserve,
 )
+from treadle.scheduler._parts import cut
 from treadle.scheduler._placement import LEAST_S, Wait, choose, is_short, let_go
 from treadle.scheduler._queue_checks import check
 from treadle.scheduler._rooms import NEVER, Queues, Reserved
@@ -202,8 +203,8 @@ def _place_head(books: Books, demand: Demand) -> bool:
         _reserve(books, demand, ts, ws, seconds)
         return True
     assert isinstance(ws, WorkerState)
-    if rare is not None and rows < rare.n_rows and queues.cut is not None:
-        demand.push(queues.cut(books, ts, rows))
+    if rare is not None and rows < rare.n_rows:
+        demand.push(cut(books, ts, rows))
     start(books, ts, ws, seconds, ahead=short and seconds < books.policy.ahead_s)
     if not short:
         queues.rooms[ws].add_long(ts)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -11,12 +10,6 @@ from treadle.scheduler._demand import Demand
 from treadle.scheduler._task import TaskState
 from treadle.scheduler._worker import WorkerState
 from treadle.wire import Options
-
-if TYPE_CHECKING:
-    from treadle.scheduler._books import Books
-
-#: Cuts a bundle: the task keeps so many rows, and the rest is a new task that is ready, too.
-Cut = Callable[["Books", TaskState, int], TaskState]
 
 NEVER = float("inf")
 
@@ -78,14 +71,9 @@ class Reserved(Struct, eq=False):
 
 
 class Queues:
-    """Ready tasks, and the workers that may have room for them.
+    """Ready tasks, and the workers that may have room for them."""
 
-    Args:
-        cut: how a bundle is cut; without it bundles are sent as they are.
-    """
-
-    def __init__(self, cut: Cut | None = None) -> None:
-        self.cut = cut
+    def __init__(self) -> None:
         #: Every worker that is known.
         self.rooms: dict[WorkerState, Room] = {}
         #: The same by host.
