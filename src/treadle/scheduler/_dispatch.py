@@ -27,7 +27,7 @@ def start(
     take(ws, ts, expected_s)
     spec = ts.run_spec
     assert spec is not None
-    inputs = tuple(map(_input, each(ts.deps))) if ts.deps is not None else ()
+    inputs = _inputs(ts) if ts.deps is not None else ()
     options = ts.options
     resources = options.resources
     if options.loose:
@@ -41,14 +41,17 @@ def start(
         )  # fmt: skip
     else:
         home = rare.home
-        if home is not None:  # it is where the call runs: nothing to fetch
-            inputs = tuple([_input(dep) for dep in each(ts.deps) if dep is not home])
         run = Run(
             ts.id, attempt, spec, inputs, rank, options.slots, resources,
             options.walltime_s, ahead, rare.actor, None if home is None else home.id,
             ts.own_rows,
         )  # fmt: skip
     books.send(ws, run)
+
+
+def _inputs(ts: TaskState) -> tuple[Input, ...]:
+    """What the attempt needs. Actors are no data: who has one as an argument has its name."""
+    return tuple([_input(dep) for dep in each(ts.deps) if dep.rare is None or not dep.rare.actor])
 
 
 def _input(dep: TaskState) -> Input:

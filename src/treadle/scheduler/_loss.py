@@ -114,8 +114,8 @@ def strike_off(books: Books, id: TaskId, holder: str) -> None:
     """A worker that should have a result has it not, or cannot be reached: it counts no longer."""
     ts = books.tasks.get(id)
     ws = books.workers.get(holder)
-    if ts is None or ws is None or not has(ts.holders, ws):
-        return
+    if ts is None or ws is None or ts.actor or not has(ts.holders, ws):
+        return  # an actor is no data: who cannot reach it does not end it
     drop_replica(ts, ws)
     books.send(ws, Free(ts.id, ts.attempt))
     if ts.holders is None:

@@ -139,7 +139,7 @@ class Scheduler:
             elif handler is None:
                 books.refuse(f"{type(message).__name__} from a client")
             elif client is None:
-                books.refuse("message of a client that is not attached")
+                _clients.unknown(books, source)
             else:
                 client.last_seen = books.now
                 handler(books, client, message)

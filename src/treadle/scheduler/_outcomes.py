@@ -104,7 +104,8 @@ def returned(books: Books, ws: WorkerState, report: Returned) -> None:
         return
     for id, holder in report.missing:
         strike_off(books, id, holder)
-    again(books, ts, f"given back by {ws.id}: {report.why}")
+    if ts.processing_on is ws:  # else what was struck off has ended it
+        again(books, ts, f"given back by {ws.id}: {report.why}")
 
 
 def started(books: Books, ws: WorkerState, report: Started) -> None:

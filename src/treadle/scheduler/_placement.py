@@ -232,6 +232,8 @@ def _holdings(ts: TaskState) -> tuple[int, dict[WorkerState, int]]:
     total = 0
     local: dict[WorkerState, int] = {}
     for dep in each(ts.deps):
+        if dep.rare is not None and dep.rare.actor:
+            continue  # who has an actor as an argument has its name
         weight = (dep.nbytes or 0) << _COUNT_BITS | 1
         total += weight
         for ws in islice(each(dep.holders), _HOLDERS):

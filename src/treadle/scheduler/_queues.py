@@ -199,6 +199,8 @@ def _place_head(books: Books, demand: Demand) -> bool:
     if ws is None:
         return False
     demand.pop()
+    if demand.hold is not None:
+        let_go(queues, demand)
     if type(ws) is Wait:
         _reserve(books, demand, ts, ws, seconds)
         return True
@@ -215,8 +217,6 @@ def _place_head(books: Books, demand: Demand) -> bool:
         settle_reservation(queues, entry.room, demand, entry.expected_s)
     if queues.tired:
         queues.tired.pop(ts, None)
-    if demand.hold is not None:
-        let_go(queues, demand)
     return True
 
 
