@@ -12,6 +12,10 @@ from treadle.scheduler import PeerGone
 # --- coming and going --------------------------------------------------------------------------
 
 
+def told_but_refused(told):
+    return [m for m in told if type(m) is not wire.Refused]
+
+
 def test_a_client_is_known_by_its_session():
     cluster = Cluster(clients=())
     assert cluster.attach("ann", 7) == [wire.Attached(7, False)]
@@ -25,7 +29,7 @@ def test_the_session_of_another_client_is_refused():
     assert type(told) is wire.Refused
     assert cluster.last[0][0] == "client/bob"
     assert "client/bob" not in cluster.books.clients
-    assert cluster.client("bob", wire.ListPublished(1)) == []
+    assert not told_but_refused(cluster.client("bob", wire.ListPublished(1)))
 
 
 def test_who_comes_back_is_told_again_how_all_it_wants_has_ended():
@@ -67,7 +71,7 @@ def test_who_leaves_wants_nothing_any_longer(event):
     cluster.client("bob", wire.Desire(("z",)))
     cluster.client("ann", wire.Leave()) if event is None else cluster.shell(event)
     assert [cluster.state(id) for id in "xyz"] == ["forgotten", "forgotten", "processing"]
-    assert cluster.client("ann", wire.Desire(("z",))) == []
+    assert not told_but_refused(cluster.client("ann", wire.Desire(("z",))))
     assert cluster.books.refused == {"message of a client that is not attached": 1}
 
 
@@ -93,6 +97,21 @@ def test_that_it_is_new_is_told_until_the_client_knows():
     cluster.now += 1.0
     cluster.client("ann", wire.ClientBeat(1))
     assert cluster.attach("ann", 1) == [wire.Attached(1, True)]
+
+
+def test_who_was_forgotten_and_still_speaks_is_told_so_once_a_beat():
+    cluster = Cluster({"a": 1})
+    live(cluster, 31.0, "worker/a")
+    (refused,) = tell_unknown(cluster)
+    assert (refused.what, "attach anew" in refused.reason) == ("client", True)
+    assert tell_unknown(cluster) == []
+    cluster.now += 3.0
+    assert len(tell_unknown(cluster)) == 1
+    assert cluster.attach("ann", 1) == [wire.Attached(1, False)]
+
+
+def tell_unknown(cluster):
+    return cluster.client("ann", wire.ClientBeat(1))
 
 
 def test_a_beat_is_answered():
