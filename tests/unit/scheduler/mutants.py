@@ -160,7 +160,7 @@ MUTANTS: list[Mutant] = [
     *_of(
         "_dispatch",
         ("attempts-not-numbered", "    books.attempts += 1\n", "    books.attempts = books.attempts or 1\n"),
-        ("inputs-not-named", "inputs = tuple(map(_input, each(ts.deps))) if ts.deps is not None else ()", "inputs = ()"),
+        ("inputs-not-named", "inputs = _inputs(ts) if ts.deps is not None else ()", "inputs = ()"),
     ),
     *_of(
         "_workers",
