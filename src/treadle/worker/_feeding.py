@@ -18,8 +18,6 @@ from treadle.worker._store import use
 
 def start(b: Books) -> None:
     """Give ready jobs to slots, best ranked first, as far as they may run."""
-    if b.draining:
-        return
     if b.paused:
         trickle(b)
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.worker.harness import Bench, needs, returned
+from tests.unit.worker.harness import Bench, has, needs, returned
 from treadle import wire
 from treadle import worker as w
 from treadle.worker import SCHEDULER, SHELL, _link
@@ -94,6 +94,7 @@ def test_no_beat_before_the_worker_is_registered():
     bench.tell(w.LinkDown(SCHEDULER))
     bench.wait(10.0)
     assert bench.said() == []
+    assert bench.worker.wake_at is None
 
 
 def test_after_a_long_sleep_there_is_one_beat():
@@ -206,6 +207,25 @@ def test_a_late_stop_does_not_make_it_forget_a_newer_outcome():
     bench.order(wire.Stop(1, 1))
     assert bench.said() == [returned(1, "unknown")]
     assert [outcome.attempt for outcome in relink(bench).ended] == [2]
+
+
+def test_a_row_that_is_run_by_itself_is_not_forgotten_for_the_bundle_it_was_of():
+    bench = Bench(slots=2)
+    slot = bench.begin(10, rows=(b"",) * 3)
+    bench.begin(11, 2)
+    bench.end(11, 2)
+    bench.end(10, slot=slot, last=False)
+    bench.end(11, slot=slot, last=False)
+    assert [(m.id, m.attempt) for m in bench.said()] == [(11, 1)]
+    assert (11, 2) in [(outcome.id, outcome.attempt) for outcome in relink(bench).ended]
+
+
+def test_what_is_freed_is_not_held_though_it_is_still_used():
+    bench = Bench()
+    bench.hold(5)
+    bench.begin(1, inputs=has(5))
+    bench.order(wire.Free(5, 0))
+    assert relink(bench).holds == ()
 
 
 def test_a_free_of_another_attempt_changes_nothing():

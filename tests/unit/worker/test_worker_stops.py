@@ -165,6 +165,14 @@ def test_a_slot_too_many_is_killed():
     assert [type(c) for c in bench.did()] == [w.KillSlot]
 
 
+def test_an_end_of_another_attempt_changes_nothing():
+    bench = Bench()
+    slot = bench.begin(1, 2)
+    bench.end(1, 1, slot=slot)
+    assert (bench.said(), bench.did()) == ([], [w.Discard(1, 1)])
+    assert bench.stage(1) is Stage.running
+
+
 # --- walltime ----------------------------------------------------------------------------------
 
 
@@ -178,6 +186,12 @@ def test_what_takes_too_long_fails_for_good():
     (failed,) = bench.said(wire.Failed)
     assert (failed.final, failed.failure.kind) == (True, "walltime")
     assert "2 s" in failed.failure.text
+
+
+def test_a_tick_is_wanted_when_a_walltime_is_over():
+    bench = Bench()
+    bench.begin(1, walltime_s=0.25)
+    assert bench.worker.wake_at == bench.now + 0.25
 
 
 def test_a_walltime_counts_from_the_beginning():
