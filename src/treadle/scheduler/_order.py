@@ -13,10 +13,10 @@ The theory. Three things are done, the first that can be:
 3. A new aim is a user of the youngest result that has one, the one that lacks least; and where no
    result waits, the final result that needs most.
 
-A sweep in steps over one field (each cell from its neighbours) is the case that this serves badly,
-and running breadth first serves well; so both peaks are known at the end, and breadth first wins
-if its peak is lower by a quarter. Everything is linear but for the sorting of one task's
-neighbours, and lists are walked in the order given, so equal graphs get equal orders.
+A sweep in steps over one field (each cell from its neighbours) is the case that this serves badly:
+breadth first holds less, and its many equals keep many workers busy. So both peaks are known at
+the end, and breadth first wins if its peak is lower. Everything is linear but for the sorting of
+one task's neighbours, and lists are walked in the order given, so equal graphs get equal orders.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def depth_first_order(dependencies: Lists) -> list[int]:
     walk = _Walk(dependencies)
     walk.run()
     order = walk.order
-    if 4 * _breadth_first_peak(dependencies, walk.topological) <= 3 * walk.peak:
+    if _breadth_first_peak(dependencies, walk.topological) < walk.peak:
         order = walk.topological
     places = [0] * len(order)
     for place, node in enumerate(order):

@@ -115,9 +115,9 @@ def test_every_task_has_a_place_of_its_own_after_its_dependencies(dependencies):
 
 
 @given(graphs())
-def test_the_peak_is_never_much_above_that_of_breadth_first(dependencies):
+def test_the_peak_is_never_above_that_of_breadth_first(dependencies):
     mine = peak_live(dependencies, depth_first_order(dependencies))
-    assert 3 * mine < 4 * peak_live(dependencies, breadth_first(dependencies)) or mine == 0
+    assert mine <= peak_live(dependencies, breadth_first(dependencies))
 
 
 @given(graphs())
@@ -189,14 +189,14 @@ NAMED = {
     "shuffle of 30 x 30 pieces": (shuffle(30, 30, split=True), 90),  # blocks, one column, results
     "shuffle without pieces": (shuffle(30, 20, split=False), 50),  # all blocks, all results
     "field, long": (field(20, 100), 22),  # a step and two cells
-    "field, wide": (field(200, 8), 208),  # 200 results, and one column
+    "field, wide": (field(200, 8), 202),  # a step and two cells
     "one to many": ([(), *[(0,)] * 500], 501),
     "fan in": ([*[()] * 500, tuple(range(500))], 501),
 }
 
 
 #: Where the order of the numbers helps: breadth first goes through a field from left to right.
-MIXED = {"field, long": 40, "field, wide": 210}
+MIXED = {"field, long": 32, "field, wide": 210}
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -210,10 +210,10 @@ def test_few_results_of_a_known_graph_are_alive_at_once(name, mixed):
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
-def test_a_workload_is_never_worse_than_breadth_first_by_much(name):
+def test_a_workload_is_never_worse_than_breadth_first(name):
     dependencies = WORKLOADS[name](1_000, 0).dependencies()
     mine = peak_live(dependencies, depth_first_order(dependencies))
-    assert mine <= 1.02 * peak_live(dependencies, breadth_first(dependencies))
+    assert mine <= peak_live(dependencies, breadth_first(dependencies))
 
 
 def test_a_chain_stays_together():
