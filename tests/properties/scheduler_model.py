@@ -42,10 +42,14 @@ class Plan:
     retries: int = 0
     #: Deaths it may have been involved in, as far as the scheduler can know.
     accused: int = 0
+    #: It is data that a client gives, and cannot be computed again.
+    data: bool = False
 
     @property
     def own(self) -> set[str]:
         """How it may end if its inputs are there."""
+        if self.data:
+            return {"done", "lost"}
         if self.deaths is None:
             return {"killed"}
         ends = {"done"}
@@ -74,6 +78,8 @@ class ClientSim:
     attached: bool = False
     linked: bool = False
     numbers: int = 0
+    #: Data that it gave, by the number of its request.
+    given: dict[int, wire.TaskId] = field(default_factory=dict)
     #: Its lease was over once: what it wanted before is forgotten.
     forgotten: bool = False
 
@@ -151,8 +157,9 @@ class World:
 
     def tick(self, dt: float) -> None:
         """Time passes; who can, beats."""
-        for _ in range(max(1, round(dt / 2))):
-            self.now += dt / max(1, round(dt / 2))
+        beats = max(1, round(dt / 4))
+        for _ in range(beats):
+            self.now += dt / beats
             for worker in list(self.workers.values()):
                 if worker.linked:
                     if worker.beats % 2:
@@ -241,6 +248,34 @@ class World:
             client.wishes[id] = Wish()
         self.say(client, wire.Submit(tuple(specs), table, wants, graph=pick((True, False))))
 
+    def scatter(self, client: ClientSim, pick: Pick) -> None:
+        """A client gives data, or that again which it gave before."""
+        self.read(client)
+        old = [id for id in client.given.values() if id in client.wishes]
+        old = [id for id in old if client.wishes[id].told != "lost"]
+        id: wire.TaskId
+        if old and pick((False, False, True)):
+            id = pick(old)
+        else:
+            client.numbers += 1
+            id = pick((task_id(client.session, client.numbers), f"{client.name}-{client.numbers}"))
+            self.plans[id] = Plan(id, data=True)
+            client.wishes[id] = Wish()
+        self.asks += 1
+        client.given[self.asks] = id
+        copies = pick((1, 1, 2))
+        self.say(client, wire.Scatter(self.asks, (wire.DataSpec(id, "data", 8),), (), copies))
+
+    def _upload(self, client: ClientSim, message: wire.Upload) -> None:
+        """The client gives data to the workers it is told, whoever of them has a link to whom."""
+        for id, attempt, names in message.items:
+            for name in names:
+                worker = self.workers.get(name)
+                if worker is not None and not worker.gone:
+                    worker.holds[id, attempt] = 8
+                    if worker.linked:
+                        worker.outbox.append(wire.Holding((wire.Held(id, attempt, 8, "int"),)))
+
     def _options(self, pick: Pick) -> wire.Options:
         hosts = pick(((), (), (), (pick(HOSTS),)))
         gpu = pick((0, 0, 0, 1, 2))
@@ -315,7 +350,16 @@ class World:
         if kind is wire.Refused:
             self._refused(client, message)
             return
-        if kind in (wire.Reply, wire.Beaten, wire.Upload):
+        if kind is wire.Upload:
+            self._upload(client, message)
+            return
+        if kind is wire.Reply and message.ask in client.given:
+            assert "no worker can take data" in message.error, message
+            wish = client.wishes.get(client.given[message.ask])
+            if wish is not None and not wish.told:
+                del client.wishes[client.given[message.ask]]
+            return
+        if kind in (wire.Reply, wire.Beaten):
             assert not getattr(message, "error", ""), message
             return
         wish = client.wishes.get(message.id)
@@ -328,7 +372,8 @@ class World:
         assert message.what == "desire", f"{client.name} asked for nothing wrong: {message}"
         for id in message.ids:
             client.wishes.pop(id, None)
-            stopped = any(other in self.stopped for other in self.needs(id))
+            needs = self.needs(id)
+            stopped = any(other in self.stopped or self.plans[other].data for other in needs)
             assert client.forgotten or stopped, message
 
     def _tell(self, client: ClientSim, wish: Wish, message: Any) -> None:
@@ -353,9 +398,13 @@ class World:
 
     def _blame(self, message: wire.Erred) -> None:
         """The task that is blamed can fail that way, and the blamed one is needed by this one."""
-        blamed = self.plans[message.blame]
-        assert message.failure.kind in blamed.own, (message, blamed)
-        assert message.blame in self.needs(message.id), message
+        kind, blamed = message.failure.kind, self.plans[message.blame]
+        needs = self.needs(message.id)
+        assert message.blame in needs, message
+        if kind == "lost":
+            assert any(self.plans[id].data for id in needs), message
+        else:
+            assert kind in blamed.own, (message, blamed)
 
     def needs(self, id: wire.TaskId) -> dict[wire.TaskId, None]:
         """The task, and all it depends on."""
@@ -587,7 +636,7 @@ class World:
                 pass
             self.tick(4.0)
             calm = calm + 1 if self._signs() == before else 0
-            if calm == 3:
+            if calm == 2:
                 return
         raise AssertionError(f"there is no end of it: {list(self.scheduler.books.tasks.values())}")
 

@@ -38,6 +38,10 @@ def _submit(world: World, pick: Pick) -> None:
     world.submit(pick(attached(world)), pick)
 
 
+def _scatter(world: World, pick: Pick) -> None:
+    world.scatter(pick(attached(world)), pick)
+
+
 def _wisher(world: World, pick: Pick) -> ClientSim | None:
     wishers = [client for client in attached(world) if client.wishes]
     return pick(wishers) if wishers else None
@@ -138,7 +142,7 @@ def _back(world: World, pick: Pick) -> None:
 
 
 def _tick(world: World, pick: Pick) -> None:
-    world.tick(pick((0.1, 1.0, 4.0, 15.0, 40.0)))
+    world.tick(pick((0.1, 1.0, 4.0, 13.0, 24.0)))
 
 
 def _pause(world: World, pick: Pick) -> None:
@@ -150,7 +154,19 @@ def _replay(world: World, pick: Pick) -> None:
         world.again(pick)
 
 
-CLIENT_RULES = (_submit, _submit, _submit, _release, _cancel, _desire, _ask, _read, _read, _go)
+CLIENT_RULES = (
+    _submit,
+    _submit,
+    _submit,
+    _scatter,
+    _release,
+    _cancel,
+    _desire,
+    _ask,
+    _read,
+    _read,
+    _go,
+)
 WORKER_RULES = (_deliver, _deliver, _deliver, _pause, _lose)
 WORK_RULES = (_begin, _end, _end, _end, _give_back, _drop, _replay, _back)
 
