@@ -246,9 +246,10 @@ def not_fetched(books: Books, ws: WorkerState, message: wire.NotFetched) -> None
         return
     ts = move.ts
     move.struck.update(dict.fromkeys(message.holders))
-    if ts.code == MEMORY and ts.attempt == move.attempt and send(books, move):
-        return
     if ts.code == MEMORY and ts.attempt == move.attempt:
+        # Who could not have it from anybody has no room for it: there is nobody else to ask.
+        if message.holders and send(books, move):
+            return
         not_evacuated(books, move)
     ended(books, ws, message.id, message.attempt, arrived=False)
 
@@ -279,7 +280,8 @@ def worker_back(books: Books, ws: WorkerState) -> None:
     stranded = [ts for ts, up in moves.uploads.items() if not up.targets and ts.code == RELEASED]
     for ts in stranded:
         _choose(books, ts)
-    _ask(books, stranded)
+    # What was to be given to this one may have come and gone while nobody heard of it.
+    _ask(books, [*stranded, *(ts for ts, up in moves.uploads.items() if ws in up.targets)])
 
 
 # --- uploads -----------------------------------------------------------------------------------

@@ -393,3 +393,20 @@ def test_data_that_nobody_can_fetch_is_never_given_up() -> None:
         look(cluster, 5)
     assert cluster.state("x") == "memory"
     assert holders(cluster, "x") == {"a"}
+
+
+def test_who_has_no_room_for_a_copy_is_not_asked_again() -> None:
+    cluster = given("x", others="b")
+    replicate(cluster, "x")
+    (reply,) = replies(not_fetched(cluster, "b", "x"))
+    assert fetches(cluster) == []
+    assert reply.error == "x is on 1 of 2 workers: no other can take it"
+    assert quiet(cluster)
+
+
+def test_data_is_asked_for_again_if_its_worker_comes_back_without_it() -> None:
+    cluster = Cluster({"a": 1})
+    scatter(cluster, "x")
+    told = cluster.worker("a", wire.Register("a", 1, "a", 1, number=2))
+    (upload,) = [m for m in told if type(m) is wire.Upload]
+    assert [(id, workers) for id, _, workers in upload.items] == [("x", ("a",))]
