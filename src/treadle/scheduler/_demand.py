@@ -66,7 +66,7 @@ class Demand(Lane):
     """
 
     __slots__ = (
-        "actor", "ahead", "base", "code", "eligible", "feedable", "hold", "hungry", "idle",
+        "actor", "ahead", "base", "bulky", "code", "eligible", "feedable", "hold", "hungry", "idle",
         "isolated", "options", "others", "serial", "simple", "slots", "suspicious", "timed", "used_by",
     )  # fmt: skip
 
@@ -95,8 +95,10 @@ class Demand(Lane):
         self.feedable = options.slots == 1 and not special
         #: A free slot is all that its tasks need.
         self.simple = self.feedable and not self.timed
-        #: Small tasks may take again and again what it waits for, so it may hold a worker.
-        self.hungry = (options.slots > 1 or bool(options.resources)) and base is None
+        #: A free slot is not enough for its tasks. Small tasks may take again and again what it
+        #: waits for, so a worker may be kept free for it; not for what waits for one worker anyway.
+        self.bulky = options.slots > 1 or bool(options.resources)
+        self.hungry = self.bulky and base is None
         #: The state of its tasks: waiting iff a worker is eligible (at the end of each step).
         self.code = NO_WORKER
         #: Workers that could ever run its tasks; of these also those that take no work now.

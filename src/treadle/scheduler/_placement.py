@@ -39,6 +39,8 @@ _SHORT = 2.0
 #: Workers looked at: of those whose turn it is, and of those that have inputs.
 _TURNS = 4
 _HOLDERS = 8
+#: So many workers there are for each that is kept free.
+_HELD = 16
 
 
 class Wait(Struct):
@@ -67,6 +69,13 @@ def has_slot(books: Books, demand: Demand, ts: TaskState, ws: WorkerState) -> bo
     if demand.timed and not lives_long_enough(ws, options, books.now):
         return False
     return not books.queues.held or _may_take(books.queues, demand, ts, ws)
+
+
+def fits_now(demand: Demand, ws: WorkerState) -> bool:
+    """Whether the worker has the slots and the resources free that the demand's tasks take."""
+    if ws.slots_taken + demand.slots > ws.slots:
+        return False
+    return not demand.options.resources or affords(ws, demand.options)
 
 
 def has_ahead(books: Books, demand: Demand, ts: TaskState, ws: WorkerState) -> bool:
@@ -141,7 +150,7 @@ def _first_idle(books: Books, demand: Demand, ts: TaskState, tier: Tier) -> Work
         elif demand.hungry and (full is None or ws.backlog_s < full.backlog_s):
             full = ws
     if full is not None:
-        _keep_free(books, demand, full)
+        keep_free(books, demand, full)
     return None
 
 
@@ -185,7 +194,7 @@ def _choose_special(books: Books, demand: Demand, ts: TaskState) -> WorkerState 
             tier.move_to_end(best)
             return best
     if full is not None and demand.hungry:
-        _keep_free(books, demand, full)
+        keep_free(books, demand, full)
     return None
 
 
@@ -248,10 +257,27 @@ def _transfer_s(books: Books, missing: int) -> float:
     return policy.latency_s + (missing >> _COUNT_BITS) / policy.bandwidth
 
 
+def _only_holder(ts: TaskState) -> WorkerState | None:
+    """The one worker that has the one input; None if there are more."""
+    dep = ts.deps
+    if type(dep) is TaskState and dep.rare is None and type(dep.holders) is WorkerState:
+        return dep.holders
+    return None
+
+
 def _choose_near(
     books: Books, demand: Demand, ts: TaskState, *, short: bool
 ) -> WorkerState | Wait | None:
     queues = books.queues
+    ws = _only_holder(ts)
+    if (
+        ws is not None
+        and ws in demand.eligible
+        and not demand.options.loose
+        and queues.rooms[ws].usable
+        and has_slot(books, demand, ts, ws)
+    ):
+        return ws  # a link of a chain: nearly always there is no question
     total, local = _holdings(ts)
     holders = [ws for ws in local if ws in demand.eligible and queues.rooms[ws].usable]
     if demand.options.loose and demand.idle:
@@ -337,24 +363,47 @@ def _choose_unbounded(books: Books, demand: Demand, ts: TaskState) -> WorkerStat
 # --- workers kept free -------------------------------------------------------------------------
 
 
-def _keep_free(books: Books, demand: Demand, ws: WorkerState) -> None:
+def keep_free(books: Books, demand: Demand, ws: WorkerState) -> None:
     """Keep a worker free for the head of a demand that small tasks would starve.
 
     The one that is expected to be free first, of those that have been found full. What the head
-    waits for is left alone there by all that come after it.
+    waits for is left alone there by all that come after it. Few workers are kept free at once, for
+    the best heads: one, and another for every sixteen there are.
     """
     queues = books.queues
     room = queues.rooms[ws]
-    if room.held_for is not None or not _fits_drained(ws, demand, books.now):
-        return
     old = demand.hold
-    if old is not None:
-        if old.backlog_s <= ws.backlog_s:
+    if old is ws or (old is not None and old.backlog_s <= ws.backlog_s):
+        return
+    head = demand.peek()
+    if head is None or not _fits_drained(ws, demand, books.now):
+        return
+    rival = room.held_for
+    if rival is None and old is None and len(queues.held) > len(queues.rooms) // _HELD:
+        rival = _last_held(queues)
+    if rival is not None:
+        rivals = rival.peek()
+        if rivals is not None and not outranks(head, rivals):
             return
+        let_go(queues, rival)
+    if old is not None:
         let_go(queues, demand)
     demand.hold = ws
     room.held_for = demand
     queues.held[ws] = None
+
+
+def _last_held(queues: Queues) -> Demand:
+    """Of the demands that a worker is kept free for, the one whose head comes last."""
+    last = last_head = None
+    for ws in queues.held:
+        demand = queues.rooms[ws].held_for
+        assert demand is not None
+        head = demand.peek()
+        if last_head is None or (head is not None and outranks(last_head, head)):
+            last, last_head = demand, head
+    assert last is not None
+    return last
 
 
 def _fits_drained(ws: WorkerState, demand: Demand, now: float) -> bool:

@@ -30,7 +30,15 @@ from treadle.scheduler._eligibility import (
     unreserve,
 )
 from treadle.scheduler._parts import cut
-from treadle.scheduler._placement import LEAST_S, Wait, choose, is_short, let_go
+from treadle.scheduler._placement import (
+    LEAST_S,
+    Wait,
+    choose,
+    fits_now,
+    is_short,
+    keep_free,
+    let_go,
+)
 from treadle.scheduler._queue_checks import check
 from treadle.scheduler._rooms import NEVER, Queues, Reserved
 from treadle.scheduler._task import TaskState
@@ -149,6 +157,10 @@ def _offer(books: Books) -> None:
         if room.long:
             room.recount = True
         for demand in room.demands:
+            if demand.bulky and not fits_now(demand, ws):
+                if demand.n and demand.hungry:
+                    keep_free(books, demand, ws)
+                continue
             demand.offer(ws, unbounded=unbounded)
             if demand.n:
                 queues.awake[demand] = None

@@ -229,3 +229,27 @@ def test_nothing_is_fed_ahead_to_a_worker_that_is_kept_free():
     submit(cluster, 50, first="z")
     end(cluster, "a0")
     assert given(cluster, "w") == ["a1"]
+
+
+def test_few_workers_are_kept_free_however_many_large_tasks_wait():
+    cluster = Cluster({f"w{i}": 4 for i in range(8)})
+    submit(cluster, 32, first="a")
+    for slots in (2, 3, 4):
+        submit(cluster, 3, first=f"big{slots}-", slots=slots)
+    submit(cluster, 50, first="z")
+    for i in range(8):
+        end(cluster, f"a{i}")
+        assert len(cluster.books.queues.held) <= 1
+    assert sum(loads(cluster)) >= 32 - 4
+
+
+def test_a_worker_is_kept_free_for_the_best_of_large_tasks():
+    cluster = Cluster({"w": 4})
+    submit(cluster, 4, first="a")
+    cluster.submit("ann", task("late", slots=3))
+    end(cluster, "a0")
+    cluster.submit("ann", task("early", slots=4, priority=-1.0))
+    end(cluster, "a1", "a2")
+    assert given(cluster, "w") == ["a3"]
+    end(cluster, "a3")
+    assert given(cluster, "w") == ["early"]
