@@ -92,6 +92,8 @@ class Books(Struct, eq=False, kw_only=True):
 
     # --- room (bytes; a budget of 0 is none)
     budget: int
+    #: Below all marks there is nothing to mind.
+    mark_bytes: int
     spill_bytes: int
     high_bytes: int
     low_bytes: int

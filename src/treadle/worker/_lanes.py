@@ -98,6 +98,11 @@ def survey(b: Books) -> tuple[Lane | None, list[str], Job | None]:
 
     The job that can is its lane's `head`. Only the best ranked of all reserves.
     """
+    if len(b.lanes) == 1:
+        (only,) = b.lanes.values()
+        if only.live and not only.resources and only.slots <= b.free_slots:
+            only.head()
+            return only, [], None
     heads = [job for lane in b.lanes.values() if (job := lane.head()) is not None]
     if len(heads) > 1:
         heads.sort(key=lambda job: job.priority)

@@ -70,6 +70,7 @@ class Worker:
             free=dict(amounts),
             takers=dict.fromkeys(amounts, 0),
             budget=memory_bytes,
+            mark_bytes=int(memory_bytes * min(limits.spill, limits.high)),
             spill_bytes=int(memory_bytes * limits.spill),
             high_bytes=int(memory_bytes * limits.high),
             low_bytes=int(memory_bytes * limits.low),
@@ -127,7 +128,7 @@ class Worker:
             _time_passes(b)
         if b.hopeless:
             give_up_hope(b)
-        if b.budget and not b.exited:
+        if (b.paused or b.used > b.mark_bytes) and b.budget and not b.exited:
             paused = b.paused
             mind_the_marks(b)
             if b.paused is not paused:

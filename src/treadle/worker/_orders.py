@@ -170,13 +170,13 @@ def free_order(b: Books, order: Free) -> None:
 
 
 def fetch(b: Books, order: Fetch) -> None:
-    if b.draining:
-        b.out.tell(NotFetched(order.id, order.attempt, ()))
-        return
     known = b.store.get((order.id, order.attempt))
     if known is not None and known.place in HERE:
         known.doomed = False
         b.out.hold(known.held())
+        return
+    if b.draining or (b.budget and order.nbytes > b.high_bytes):
+        b.out.tell(NotFetched(order.id, order.attempt, ()))
         return
     replica = look_for(b, order.id, order.attempt, order.nbytes)
     search = replica.search

@@ -8,7 +8,8 @@ uses: first what nobody wants, least recently used first, then what only worse r
 *No claim waits for ever.* If nothing goes on here whose end could free memory, or after `room_s`
 (what goes on may itself be waiting for the claim), the claim is granted over the budget. Denying
 would be worse: a denied result is work that is lost, and is as large at the next attempt; the
-budget leaves the machine room for it. Only what is larger than the whole budget is denied.
+budget leaves the machine room for it. Only what is larger than the whole budget is denied, and a
+copy that was ordered and that no job needs is given up in the end.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from heapq import heappop, heappush
 from treadle.worker._books import Books
 from treadle.worker._events import Deny, Grant, Restore, Spill
 from treadle.worker._job import Priority, Stage, advance
-from treadle.worker._replica import Place, Replica
+from treadle.worker._replica import LAST, Place, Replica
 from treadle.worker._slot import Slot
 from treadle.worker._store import hold_up
 
@@ -43,6 +44,8 @@ def claim(b: Books, nbytes: int, priority: Priority, limit: int) -> bool:
     if b.starved_since is None:
         b.starved_since = b.now
         b.arm(b.now + b.limits.room_s)
+    if priority >= LAST:  # a copy that no job needs is not worth more than the budget
+        return False
     if b.now - b.starved_since < b.limits.room_s and in_progress(b):
         return False
     b.starved_since = b.now

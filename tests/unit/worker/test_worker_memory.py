@@ -180,6 +180,19 @@ def test_a_fetch_does_not_wait_for_ever_for_what_goes_on():
     assert asked(bench, "p1")[1] == [11]
 
 
+def test_a_copy_that_no_job_needs_is_not_brought_over_the_budget():
+    bench = bench_of(slots=2, fetch_s=60.0)
+    bench.order(wire.Fetch(10, 1, 101, ("p1",)))
+    assert bench.said() == [wire.NotFetched(10, 1, ())]
+    bench.hold(1, 80)
+    bench.begin(7, inputs=own(1, 80))
+    bench.order(wire.Fetch(11, 1, 60, ("p1",)))
+    bench.wait(59.0)
+    assert bench.said(to="p1") == []
+    bench.wait(2.0)
+    assert bench.said(wire.NotFetched) == [wire.NotFetched(11, 1, ())]
+
+
 def test_results_come_before_inputs():
     bench = bench_of(slots=3)
     bench.hold(1, 80)
