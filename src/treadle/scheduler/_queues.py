@@ -218,7 +218,9 @@ def _place_head(books: Books, demand: Demand) -> bool:
         return True
     assert isinstance(ws, WorkerState)
     if rare is not None and rows < rare.n_rows:
-        demand.push(cut(books, ts, rows))
+        rest = demand.base or demand
+        rest.push(cut(books, ts, rows))
+        queues.awake[rest] = None
     start(books, ts, ws, seconds, ahead=short and seconds < books.policy.ahead_s)
     if not short:
         queues.rooms[ws].add_long(ts)

@@ -232,3 +232,16 @@ def test_an_idle_worker_runs_something_if_anything_is_ready():
     made_on(cluster, "w0", "x", MB)
     submit(cluster, 20, "x")
     assert loads(cluster) == [1] * 6
+
+
+def test_a_bundle_that_waited_for_a_worker_is_cut_there():
+    cluster = waits_for_w1()
+    cluster.release("ann", "a")
+    first = wire.task_id(1, 1)
+    cluster.submit("ann", task(first, "x", rows=(b"",) * 4, name="new"))
+    assert cluster.ts(first) in cluster.books.queues.reserved
+    cluster.finish("busy-w1-0", duration_s=1.0)
+    assert [len(run.rows) for run in cluster.runs["w1"].values()] == [1]
+    cluster.drive()
+    done = [m for m in cluster.told("client/ann", wire.Done) if type(m.id) is int]
+    assert sum(m.rows for m in done) == 4

@@ -63,7 +63,7 @@ class Life:
             deps = dice.sample(known, min(len(known), dice.choice((0, 0, 1, 2, 4))))
             more = self.options()
             name = dice.choice(NAMES)
-            if dice.random() < 0.05 and not deps:
+            if dice.random() < 0.08:
                 self.n_bundles += 1
                 id: wire.TaskId = wire.task_id(1, 1000 * self.n_bundles)
                 more["rows"] = (b"",) * dice.choice((2, 7, 40))
