@@ -24,6 +24,11 @@ WORKERS = ("u", "v", "w", "x")
 OOPS = wire.Failure("exception", "ValueError", "oops")
 
 
+def rows_of(id: wire.TaskId, rows: int) -> list[wire.TaskId]:
+    """The identifiers of so many rows."""
+    return [id] if rows == 1 or isinstance(id, str) else [id + i for i in range(rows)]
+
+
 class Pick(Protocol):
     """Choose one of several."""
 
@@ -44,6 +49,14 @@ class Plan:
     accused: int = 0
     #: It is data that a client gives, and cannot be computed again.
     data: bool = False
+    #: It is a row of the bundle with this identifier, which has so many.
+    bundle: wire.TaskId | None = None
+    rows: int = 1
+
+    @property
+    def unit(self) -> list[wire.TaskId]:
+        """All rows of its bundle; itself, if it is none."""
+        return [self.id] if self.bundle is None else rows_of(self.bundle, self.rows)
 
     @property
     def own(self) -> set[str]:
@@ -101,12 +114,17 @@ class WorkerSim:
     outbox: deque[wire.Message] = field(default_factory=deque)
     given: dict[tuple[wire.TaskId, int], wire.Run] = field(default_factory=dict)
     begun: dict[tuple[wire.TaskId, int], None] = field(default_factory=dict)
+    #: Rows of each object.
     holds: dict[tuple[wire.TaskId, int], int] = field(default_factory=dict)
     #: Outcomes that may not have arrived.
     ended: list[Any] = field(default_factory=list)
     beats: int = 0
-    #: Attempts that the scheduler may think it has.
-    sent: dict[tuple[wire.TaskId, int], None] = field(default_factory=dict)
+    #: Of these, the ones that had arrived before each beat.
+    arrived: dict[int, list[Any]] = field(default_factory=dict)
+    #: Attempts that the scheduler may think it has, and how many rows they have.
+    sent: dict[tuple[wire.TaskId, int], int] = field(default_factory=dict)
+    #: Rows of a bundle that have ended, of what it was given.
+    ended_rows: dict[tuple[wire.TaskId, int], int] = field(default_factory=dict)
     gone: bool = False
     draining: bool = False
 
@@ -150,7 +168,7 @@ class World:
                 for message in send.messages:
                     if type(message) is wire.Run:
                         assert (message.id, message.attempt) not in peer.sent
-                        peer.sent[message.id, message.attempt] = None
+                        peer.sent[message.id, message.attempt] = max(1, len(message.rows))
 
     def say(self, client: ClientSim, *messages: wire.Message) -> None:
         self.step([*messages], client.peer)
@@ -180,9 +198,9 @@ class World:
                 worker.sent.clear()
 
     def _accuse(self, worker: WorkerSim) -> None:
-        for id, _ in worker.sent:
-            if id in self.plans:
-                self.plans[id].accused += 1
+        for (id, _), rows in worker.sent.items():
+            for row in rows_of(id, rows):
+                self.plans[row].accused += 1
 
     # --- clients -----------------------------------------------------------------------------
 
@@ -217,36 +235,45 @@ class World:
         table = tuple(dict.fromkeys(self._options(pick) for _ in range(2)))
         known = [id for id, wish in client.wishes.items() if wish.told != "lost"]
         new: list[wire.TaskId] = []
+        units: list[wire.TaskId] = []
         specs = []
         for _ in range(pick(range(1, 6))):
-            client.numbers += 1
-            id: wire.TaskId = task_id(client.session, client.numbers)
-            if pick((False, False, True)):
-                id = f"{client.name}-{client.numbers}"
-            near = (*known[-4:], *new)
+            near = (*known[-4:], *new[-4:])
             deps = tuple(
                 dict.fromkeys(pick(near) for _ in range(pick((0, 1, 1, 2)))) if near else ()
             )
             option = pick(range(len(table)))
-            plan = Plan(id, deps, retries=table[option].retries)
-            how = pick(("good",) * 8 + ("raises", "raises", "dies", "bad", "killer"))
-            if how == "raises":
-                plan.raises = pick(range(plan.retries + 1))
-            elif how == "dies":
-                plan.deaths = pick((1, 2))
-            elif how == "bad":
-                plan.raises = None
-            elif how == "killer":
-                plan.deaths = None
-            plan.accused = 0
-            self.plans[id] = plan
-            new.append(id)
-            name = pick(("f", "g"))
-            specs.append(wire.TaskSpec(id, name, b"do", deps, option))
-        wants = None if pick((True, False)) else tuple(dict.fromkeys((pick(new), new[-1])))
-        for id in new if wants is None else wants:
-            client.wishes[id] = Wish()
+            rows = pick((1,) * 7 + (2, 3, 8))
+            id: wire.TaskId = task_id(client.session, client.numbers + 1)
+            client.numbers += rows
+            if rows == 1 and pick((False, False, True)):
+                id = f"{client.name}-{client.numbers}"
+            for row in rows_of(id, rows):
+                self.plans[row] = self._plan(row, deps, table[option].retries, pick)
+                if rows > 1:
+                    self.plans[row].bundle, self.plans[row].rows = id, rows
+                new.append(row)
+            units.append(id)
+            blobs = tuple(bytes([i]) for i in range(rows)) if rows > 1 else ()
+            specs.append(wire.TaskSpec(id, pick(("f", "g")), b"do", deps, option, rows=blobs))
+        wants = None if pick((True, False)) else tuple(dict.fromkeys((pick(units), units[-1])))
+        for id in units if wants is None else wants:
+            for row in self.plans[id].unit:
+                client.wishes[row] = Wish()
         self.say(client, wire.Submit(tuple(specs), table, wants, graph=pick((True, False))))
+
+    def _plan(self, id: wire.TaskId, deps: Any, retries: int, pick: Pick) -> Plan:
+        plan = Plan(id, deps, retries=retries)
+        how = pick(("good",) * 8 + ("raises", "raises", "dies", "bad", "killer"))
+        if how == "raises":
+            plan.raises = pick(range(retries + 1))
+        elif how == "dies":
+            plan.deaths = pick((1, 2))
+        elif how == "bad":
+            plan.raises = None
+        elif how == "killer":
+            plan.deaths = None
+        return plan
 
     def scatter(self, client: ClientSim, pick: Pick) -> None:
         """A client gives data, or that again which it gave before."""
@@ -272,7 +299,7 @@ class World:
             for name in names:
                 worker = self.workers.get(name)
                 if worker is not None and not worker.gone:
-                    worker.holds[id, attempt] = 8
+                    worker.holds[id, attempt] = 1
                     if worker.linked:
                         worker.outbox.append(wire.Holding((wire.Held(id, attempt, 8, "int"),)))
 
@@ -289,15 +316,16 @@ class World:
         )
 
     def release(self, client: ClientSim, pick: Pick) -> None:
-        id = pick(list(client.wishes))
+        unit = self.plans[pick(list(client.wishes))].unit
         self.read(client)
-        client.wishes.pop(id, None)
-        self.say(client, wire.Release((id,)))
+        for id in unit:
+            client.wishes.pop(id, None)
+        self.say(client, wire.Release(tuple(unit)))
 
     def cancel(self, client: ClientSim, pick: Pick, *, force: bool) -> None:
-        id = pick(list(client.wishes))
-        self.stopped[id] = None
-        self.say(client, wire.Cancel((id,), force))
+        unit = self.plans[pick(list(client.wishes))].unit
+        self.stopped.update(dict.fromkeys(unit))
+        self.say(client, wire.Cancel(tuple(unit), force))
 
     def desire(self, client: ClientSim, other: ClientSim, pick: Pick) -> None:
         """A client wants what another wants, or that again which it wants already."""
@@ -362,11 +390,10 @@ class World:
         if kind in (wire.Reply, wire.Beaten):
             assert not getattr(message, "error", ""), message
             return
-        wish = client.wishes.get(message.id)
-        if wish is None:
-            # It was let go while the message was on its way.
-            return
-        self._tell(client, wish, message)
+        for id in rows_of(message.id, message.rows):
+            wish = client.wishes.get(id)
+            if wish is not None:  # else it was let go while the message was on its way
+                self._tell(client, id, wish, message)
 
     def _refused(self, client: ClientSim, message: wire.Refused) -> None:
         assert message.what == "desire", f"{client.name} asked for nothing wrong: {message}"
@@ -376,16 +403,16 @@ class World:
             stopped = any(other in self.stopped or self.plans[other].data for other in needs)
             assert client.forgotten or stopped, message
 
-    def _tell(self, client: ClientSim, wish: Wish, message: Any) -> None:
+    def _tell(self, client: ClientSim, id: wire.TaskId, wish: Wish, message: Any) -> None:
         kind, was = type(message), wish.told
         if kind is wire.Cancelled:
-            del client.wishes[message.id]
+            del client.wishes[id]
             return
         if kind is wire.Done:
             new, before = "done", ("",)
         elif kind is wire.Erred:
             new, before = message.failure.kind, ("", "done")
-            self._blame(message)
+            self._blame(id, message)
         elif kind is wire.Lost:
             new, before = "", ("done",)
         else:
@@ -393,14 +420,18 @@ class World:
             new, before = "", ("exception", "killed")
         if was not in before:
             assert wish.again > 0, f"{client.name} was told {was!r} and then {message}"
-            wish.again -= 1
+            # Whoever asks for some rows is told of the part that has them, again and again.
+            wish.again -= self.plans[id].bundle is None
         wish.told = new
 
-    def _blame(self, message: wire.Erred) -> None:
+    def _blame(self, id: wire.TaskId, message: wire.Erred) -> None:
         """The task that is blamed can fail that way, and the blamed one is needed by this one."""
         kind, blamed = message.failure.kind, self.plans[message.blame]
-        needs = self.needs(message.id)
-        assert message.blame in needs, message
+        needs = self.needs(id)
+        if message.blame == message.id:
+            blamed = self.plans[id]
+        else:
+            assert message.blame in needs, message
         if kind == "lost":
             assert any(self.plans[id].data for id in needs), message
         else:
@@ -456,8 +487,8 @@ class World:
             (("gpu", float(worker.gpu)),) if worker.gpu else (),
             starts=worker.starts,
             holds=tuple(
-                wire.Held(id, attempt, nbytes, "int")
-                for (id, attempt), nbytes in worker.holds.items()
+                wire.Held(id, attempt, 8, "int", rows)
+                for (id, attempt), rows in worker.holds.items()
             ),
             running=tuple(wire.Attempt(*k) for k in begun),
             queued=tuple(wire.Attempt(*k) for k in queued),
@@ -512,25 +543,23 @@ class World:
         if kind is wire.Run:
             key = (message.id, message.attempt)
             assert key not in worker.given
-            assert key not in worker.holds
             for each in message.inputs:
                 assert each.holders, message
             if worker.draining:
-                self._end(worker, message, wire.Returned(*key, "drained"))
+                worker.given[key] = message
+                self._return(worker, key, "drained")
             else:
                 worker.given[key] = message
         elif kind is wire.Stop:
-            run = worker.given.pop((message.id, message.attempt), None)
-            if run is not None:
-                worker.begun.pop((message.id, message.attempt), None)
-                report = wire.Returned(message.id, message.attempt, "stopped")
-                self._end(worker, run, report)
+            for key in [key for key in worker.given if key[1] == message.attempt]:
+                self._return(worker, key, "stopped")
         elif kind is wire.Free:
             worker.holds.pop((message.id, message.attempt), None)
         elif kind is wire.Beaten:
-            worker.ended = []
+            arrived = worker.arrived.pop(message.number, [])
+            worker.ended = [r for r in worker.ended if not any(r is a for a in arrived)]
         elif kind is wire.Reset:
-            for store in (worker.given, worker.begun, worker.holds, worker.sent):
+            for store in (worker.given, worker.begun, worker.ended_rows, worker.holds, worker.sent):
                 store.clear()
             worker.ended = []
             worker.outbox.clear()
@@ -538,16 +567,17 @@ class World:
             self._register(worker)
         elif kind is wire.Drain:
             worker.draining = True
-            for key, run in list(worker.given.items()):
+            for key in list(worker.given):
                 if key not in worker.begun:
-                    del worker.given[key]
-                    self._end(worker, run, wire.Returned(*key, "drained"))
+                    self._return(worker, key, "drained")
         elif kind is wire.Depart:
             worker.gone = True
             self.workers.pop(worker.name, None)
         elif kind is wire.Fetch:
-            worker.holds[message.id, message.attempt] = message.nbytes
-            held = wire.Held(message.id, message.attempt, message.nbytes, "int")
+            key = (message.id, message.attempt)
+            rows = next((w.holds[key] for w in self.workers.values() if key in w.holds), 1)
+            worker.holds[key] = rows
+            held = wire.Held(*key, 8, "int", rows)
             worker.outbox.append(wire.Holding((held,)))
         else:
             assert kind is wire.Registered, message
@@ -559,38 +589,65 @@ class World:
             worker.outbox.append(wire.Started((wire.Attempt(*key),)))
 
     def end(self, worker: WorkerSim, pick: Pick) -> None:
-        """An attempt ends as its plan says."""
+        """An attempt ends as its plan says; of a bundle, some of its rows."""
         key = pick(list(worker.given))
-        run = worker.given.pop(key)
-        worker.begun.pop(key, None)
-        plan = self.plans[run.id]
-        report: wire.Message
+        run = worker.given[key]
+        before = worker.ended_rows.get(key, 0)
+        left = rows_of(run.id, max(1, len(run.rows)))[before:]
+        first, plan = left[0], self.plans[left[0]]
+        at = (first, run.attempt)
+        report: Any
         if plan.deaths is None or plan.deaths > 0:
             plan.deaths = None if plan.deaths is None else plan.deaths - 1
             plan.accused += 1
-            report = wire.Died(*key, -11)
+            report = wire.Died(*at, -11)
         elif plan.raises is None or plan.raises > 0:
             plan.raises = None if plan.raises is None else plan.raises - 1
-            report = wire.Failed(*key, OOPS, 0.1)
+            report = wire.Failed(*at, OOPS, 0.1)
         else:
-            worker.holds[key] = 8
-            report = wire.Finished(*key, 8, "int", pick((0.0001, 0.1, 2.0)))
-        self._end(worker, run, report)
+            good = 1
+            while good < len(left) and self._is_good(left[good]):
+                good += 1
+            rows = pick(range(1, good + 1))
+            worker.holds[at] = rows
+            report = wire.Finished(*at, 8, "int", pick((0.0001, 0.1, 2.0)), rows=rows)
+        self._report(worker, report)
+        worker.ended_rows[key] = before + report.rows
+        if report.rows == len(left):
+            self._over(worker, key)
+        elif type(report) is wire.Died:
+            self._return(worker, key, "slot")
 
-    def _end(self, worker: WorkerSim, run: wire.Run, report: Any) -> None:
+    def _is_good(self, id: wire.TaskId) -> bool:
+        plan = self.plans[id]
+        return plan.deaths == 0 and plan.raises == 0
+
+    def _over(self, worker: WorkerSim, key: tuple[wire.TaskId, int]) -> None:
+        del worker.given[key]
+        worker.begun.pop(key, None)
+        worker.ended_rows.pop(key, None)
+
+    def _report(self, worker: WorkerSim, report: Any) -> None:
         worker.ended.append(report)
         worker.outbox.append(report)
+
+    def _return(
+        self, worker: WorkerSim, key: tuple[wire.TaskId, int], why: str, missing: Any = ()
+    ) -> None:
+        """An attempt, or what is left of it, does not run."""
+        run = worker.given[key]
+        left = rows_of(run.id, max(1, len(run.rows)))[worker.ended_rows.get(key, 0) :]
+        self._over(worker, key)
+        self._report(worker, wire.Returned(left[0], key[1], why, missing, len(left)))
 
     def give_back(self, worker: WorkerSim, pick: Pick) -> None:
         """An attempt does not run; perhaps because an input could not be had."""
         key = pick(list(worker.given))
-        run = worker.given.pop(key)
-        worker.begun.pop(key, None)
         missing = []
-        for each in run.inputs:
+        for each in worker.given[key].inputs:
             if pick((False, True)):
                 missing.append((each.id, pick(each.holders)))
-        self._end(worker, run, wire.Returned(*key, "inputs", tuple(missing)))
+        self._return(worker, key, "inputs", tuple(missing))
 
     def drop(self, worker: WorkerSim, pick: Pick) -> None:
         """A worker has lost an object."""
@@ -602,6 +659,8 @@ class World:
         if not worker.linked or worker.gone:
             return
         worker.beats += 1
+        waiting = [id(report) for report in worker.outbox]
+        worker.arrived[worker.beats] = [r for r in worker.ended if id(r) not in waiting]
         listed = tuple(wire.Attempt(*key) for key in worker.given)
         self.step(wire.Beat(worker.beats, listed), worker.peer)
 
