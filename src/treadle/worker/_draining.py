@@ -38,6 +38,17 @@ def leave(b: Books, why: str, grace_s: float) -> None:
     drain(b)
 
 
+def mind_the_end(b: Books) -> None:
+    """Ask to leave in time before the block ends, so that data can move and tasks can end."""
+    if b.ends_at is None or b.ends_in_s is None or b.draining:
+        return
+    at = b.ends_at - min(b.limits.farewell_s, b.limits.farewell_share * b.ends_in_s)
+    if b.now < at:
+        b.arm(at)
+    else:
+        leave(b, "its block ends", b.ends_at - b.now)
+
+
 def mind_the_grace(b: Books) -> None:
     """End what still runs when the grace is over."""
     if b.grace_at is None:

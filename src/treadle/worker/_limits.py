@@ -46,6 +46,11 @@ class Limits(Struct, frozen=True):
     #: So long an object that could not be written to disk is left in memory.
     respill_s: float = 60.0
 
+    #: The worker asks to leave this long before its block ends, or this share of the block's life
+    #: where that is less.
+    farewell_s: float = 60.0
+    farewell_share: float = 0.1
+
     #: A slot that dies before it has begun anything is replaced after so long; doubled each time.
     restart_s: float = 0.1
     restart_max_s: float = 30.0

@@ -20,7 +20,7 @@ from treadle import wire
 from treadle.worker import _disk, _fetching, _link, _orders, _running, _serving
 from treadle.worker import _events as ev
 from treadle.worker._books import Books
-from treadle.worker._draining import leave, mind_the_grace
+from treadle.worker._draining import leave, mind_the_end, mind_the_grace
 from treadle.worker._feeding import feed_calls, staff, start, unblock
 from treadle.worker._limits import Limits
 from treadle.worker._outcomes import give_up_hope
@@ -165,6 +165,7 @@ def _time_passes(b: Books) -> None:
     _fetching.mind_requests(b)
     _fetching.mind_orders(b)
     _serving.mind_transfers(b)
+    mind_the_end(b)
     mind_the_grace(b)
     if b.out.begun_at is not None and b.now < b.out.begun_at:
         b.arm(b.out.begun_at)

@@ -94,6 +94,27 @@ def test_a_shorter_grace_counts_and_a_longer_one_does_not():
     assert bench.stage(1) is None
 
 
+def test_it_asks_to_leave_in_time_before_its_block_ends():
+    bench = Bench(ends_in_s=100.0)
+    bench.begin(1)
+    bench.wait(89.0)
+    assert bench.said(wire.Leaving) == []
+    bench.wait(2.0)
+    (leaving,) = bench.said(wire.Leaving)
+    assert leaving == wire.Leaving("its block ends", pytest.approx(10.0))
+    assert bench.stage(1) is Stage.running
+    bench.wait(10.0)
+    assert bench.said(wire.Returned) == [returned(1, "drained")]
+
+
+def test_before_the_end_of_a_long_block_a_minute_is_enough():
+    bench = Bench(ends_in_s=36000.0)
+    bench.wait(36000.0 - 61.0)
+    assert bench.said(wire.Leaving) == []
+    bench.wait(1.5)
+    assert bench.said(wire.Leaving) == [wire.Leaving("its block ends", pytest.approx(60.0, abs=1))]
+
+
 def test_a_drain_by_order_has_no_end():
     bench = Bench()
     bench.begin(1)
