@@ -1,59 +1,20 @@
-"""Faults put into the machine on purpose, to see whether its tests notice.
-
-python -m tests.unit.dataflow.mutants             every fault, and which are not noticed
-python -m tests.unit.dataflow.mutants NAME        the machine's tests with this one put in
-"""
+"""Faults for the kernel's machine; see `tests.mutation`."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import spec_from_file_location
 from pathlib import Path
-from types import CodeType
+
+from tests.mutation import Campaign, Mutant, faults
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[2]
-ROOM = ROOT / "src" / "treadle" / "dataflow"
-
-#: A run that takes longer has met a fault that makes the machine run for ever.
-_PATIENCE_S = 120
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One line that is not as it should be."""
-
-    name: str
-    module: str
-    right: str
-    wrong: str
-
-    @property
-    def path(self) -> Path:
-        return ROOM / f"{self.module}.py"
-
-    def source(self) -> str:
-        """The module with the fault in it."""
-        text = self.path.read_text(encoding="utf-8")
-        count = text.count(self.right)
-        assert count == 1, f"{self.name}: {self.right!r} stands {count} times in {self.path.name}"
-        return text.replace(self.right, self.wrong)
-
-
-def _of(module: str, *faults: tuple[str, str, str]) -> list[Mutant]:
-    return [Mutant(name, module, right, wrong) for name, right, wrong in faults]
-
+SUITE = (
+    *(f"tests/unit/dataflow/{p.name}" for p in sorted(HERE.glob("test_machine_*.py"))),
+    "tests/properties/test_kernel_machine.py",
+)
 
 MUTANTS: list[Mutant] = [
-    *_of(
-        "_machine",
+    *faults(
+        "dataflow._machine",
         # tasks begin
         ("closed-takes-more", "if self.closed:\n            return self._end([(node, ev.Ver", "if False:\n            return self._end([(node, ev.Ver"),
         ("others-not-counted", "node.waiting_on += event.others\n", "pass\n"),
@@ -121,108 +82,33 @@ MUTANTS: list[Mutant] = [
         ("not-counted-out", "self.counts[old] -= old is not States.unsched\n", "pass\n"),
         ("dependency-error-is-an-error", "return ev.Verdict.dependency if how is ev.Ended.dependency else ev.Verdict.error", "return ev.Verdict.error"),
     ),
-    *_of(
-        "_graph",
+    *faults(
+        "dataflow._graph",
         ("failed-source-unseen", "                node.failed_on += 1\n", "                pass\n"),
         ("second-dependent-replaces", "source.dependents = [waiting, node]", "source.dependents = [node]"),
         ("edges-kept", "    source.dependents = None\n    return", "    return"),
         ("ended-source-awaited", "                node.failed_on += 1\n            continue\n", "                node.failed_on += 1\n"),
     ),
-    *_of(
-        "_retry",
+    *faults(
+        "dataflow._retry",
         ("one-attempt-less", "total <= budget and", "total < budget and"),
         ("infinity-allowed", " and total != _INFINITE", ""),
         ("huge-costs-raise", "except OverflowError:", "except ZeroDivisionError:"),
         ("costs-do-not-add-up", "total = spent + float(cost)", "total = float(cost)"),
     ),
-    *_of(
-        "_transitions",
+    *faults(
+        "dataflow._transitions",
         ("story-forgets", "node.story = (node.story << 4 | new + 1) & _STORY_MASK", "node.story = new + 1"),
         ("story-grows", " & _STORY_MASK", ""),
         ("story-backwards", "return states[::-1]", "return states"),
         ("retry-out-of-joining", "        Step.fail: States.failed,\n        Step.cancel: States.failed,\n    },\n    # What", "        Step.fail: States.failed,\n        Step.retry: States.fail_retryable,\n        Step.cancel: States.failed,\n    },\n    # What"),
     ),
-    *_of(
-        "_invariants",
+    *faults(
+        "dataflow._invariants",
         ("books-not-counted", "if state not in FINAL_STATES and counter != counted[state]:", "if False:"),
         ("edges-not-counted", "waited_for[id(node)] > node.waiting_on:", "waited_for[id(node)] < 0:"),
         ("twins-not-checked", "if led[id(node)] != (node.phase is Phase.twin):", "if False:"),
     ),
 ]  # fmt: skip
 
-
-class _Loader(SourceFileLoader):
-    """Loads one module with the fault in it."""
-
-    def __init__(self, mutant: Mutant) -> None:
-        super().__init__(f"treadle.dataflow.{mutant.module}", str(mutant.path))
-        self._faulty = compile(mutant.source(), str(mutant.path), "exec", dont_inherit=True)
-
-    def get_code(self, fullname: str) -> CodeType:
-        return self._faulty
-
-
-class _Finder(MetaPathFinder):
-    """Finds that loader, and nothing else."""
-
-    def __init__(self, loader: _Loader) -> None:
-        self._loader = loader
-
-    def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
-        if fullname != self._loader.name:
-            return None
-        return spec_from_file_location(fullname, self._loader.path, loader=self._loader)
-
-
-def _suite() -> list[str]:
-    units = [p for p in sorted(HERE.glob("test_machine_*.py")) if p.stem != "test_machine_mutants"]
-    return [*map(str, units), str(ROOT / "tests" / "properties" / "test_kernel_machine.py")]
-
-
-def _run_with(mutant: Mutant | None) -> int:
-    """Run the machine's tests in this process, up to the first that fails."""
-    import pytest
-
-    if mutant is not None:
-        sys.meta_path.insert(0, _Finder(_Loader(mutant)))
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not soak", "--tb=no", "--no-header"]
-    return int(pytest.main([f"--rootdir={ROOT}", *options, *_suite()]))
-
-
-def notices(name: str) -> bool:
-    """Whether the tests, in a process of their own, fail with this fault (or without: 'none')."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.unit.dataflow.mutants", name],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "TREADLE_SOAK": ""},
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return True
-    if done.returncode not in (0, 1, 2):  # 2: the fault keeps a test from being collected
-        raise RuntimeError(f"{name}: {done.returncode}\n{done.stdout}\n{done.stderr}")
-    return done.returncode != 0
-
-
-def survivors(mutants: Sequence[Mutant]) -> list[str]:
-    """The names of those that the tests do not notice."""
-    with ThreadPoolExecutor(2) as two:
-        noticed = list(two.map(notices, [m.name for m in mutants]))
-    return [m.name for m, seen in zip(mutants, noticed, strict=True) if not seen]
-
-
-def main(names: Sequence[str]) -> int:
-    """Run one fault here, or all of them elsewhere."""
-    if names:
-        return _run_with(next((m for m in MUTANTS if m.name == names[0]), None))
-    left = survivors(MUTANTS)
-    print(f"{len(MUTANTS) - len(left)} of {len(MUTANTS)} noticed; not: {', '.join(left) or 'none'}")
-    return len(left) > len(MUTANTS) // 10
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+CAMPAIGN = Campaign("dataflow", SUITE, MUTANTS)

@@ -1,66 +1,34 @@
-"""Faults put into the scheduler's machine on purpose, to see whether its tests notice.
-
-python -m tests.unit.scheduler.mutants             every fault, and which are not noticed
-python -m tests.unit.scheduler.mutants NAME        the machine's tests with this one put in
-"""
+"""Faults for the scheduler's machine; see `tests.mutation`."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import spec_from_file_location
-from pathlib import Path
-from types import CodeType
+from tests.mutation import Campaign, Mutant, faults
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[2]
-ROOM = ROOT / "src" / "treadle" / "scheduler"
-
-#: A run that takes longer has met a fault that makes the machine run for ever.
-_PATIENCE_S = 120
-
-#: Tests that are tried one after another; the quick ones that notice most come first.
-_SUITE = (
-    "test_traces.py", "test_task_state.py", "test_loss.py", "test_cancel.py", "test_clients.py",
-    "test_workers.py", "test_workers_leases.py", "test_workers_reconcile.py", "test_queues.py",
-    "test_invariants.py",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One line that is not as it should be."""
-
-    name: str
-    module: str
-    right: str
-    wrong: str
-
-    @property
-    def path(self) -> Path:
-        return ROOM / f"{self.module}.py"
-
-    def source(self) -> str:
-        """The module with the fault in it."""
-        text = self.path.read_text(encoding="utf-8")
-        count = text.count(self.right)
-        assert count == 1, f"{self.name}: {self.right!r} stands {count} times in {self.path.name}"
-        return text.replace(self.right, self.wrong)
-
-
-def _of(module: str, *faults: tuple[str, str, str]) -> list[Mutant]:
-    return [Mutant(name, module, right, wrong) for name, right, wrong in faults]
-
+#: The quick ones that notice most come first.
+SUITE = (
+    *(
+        f"tests/unit/scheduler/{name}"
+        for name in (
+            "test_traces.py",
+            "test_task_state.py",
+            "test_loss.py",
+            "test_cancel.py",
+            "test_clients.py",
+            "test_workers.py",
+            "test_workers_leases.py",
+            "test_workers_reconcile.py",
+            "test_queues.py",
+            "test_invariants.py",
+            "test_admission.py",
+            "test_actors.py",
+        )
+    ),
+    "tests/properties/test_scheduler_machine.py",
+)
 
 MUTANTS: list[Mutant] = [
-    *_of(
-        "_release",
+    *faults(
+        "scheduler._release",
         ("unwanted-lives-on", "    if ts.wanters is None and not ts.n_waiters:\n        books.slack.append(ts)\n\n\ndef relax", "    pass\n\n\ndef relax"),
         ("waiters-ignored", "        if ts.n_waiters or ts.wanters is not None:", "        if ts.wanters is not None:"),
         ("wanters-ignored", "        if ts.n_waiters or ts.wanters is not None:", "        if ts.n_waiters:"),
@@ -78,8 +46,8 @@ MUTANTS: list[Mutant] = [
         ("group-kept", "        books.drop_group(group)\n", "        pass\n"),
         ("lineage-of-the-forgotten-kept", "            slack.append(dep)\n    for other", "            pass\n    for other"),
     ),
-    *_of(
-        "_end",
+    *faults(
+        "scheduler._end",
         ("dependents-not-told", "            other.n_waiting_on -= 1\n            if not", "            if not"),
         ("first-input-is-enough", "            if not other.n_waiting_on:\n                queues.ready(books, other)", "            if other.n_waiting_on >= 0:\n                queues.ready(books, other)"),
         ("unneeded-result-kept", "    if wanters is None:\n        if not ts.n_waiters:\n            books.slack.append(ts)\n", "    if wanters is None:\n"),
@@ -93,8 +61,8 @@ MUTANTS: list[Mutant] = [
         ("doom-not-said", "                books.send(client, Erred(ts.id, failure, blame.id, ts.rows))\n", "                pass\n"),
         ("doomed-keeps-inputs", "            unwait(books, ts)\n            inputs_unneeded(books, ts)\n        elif", "            unwait(books, ts)\n        elif"),
     ),
-    *_of(
-        "_need",
+    *faults(
+        "scheduler._need",
         ("doomed-tried", "        if rare is not None and rare.has_lost_dependencies:", "        if False:"),
         ("erred-dependency-ignored", "            if dep.code == ERRED:", "            if False:"),
         ("inputs-not-counted", "            dep.n_waiters += 1\n", ""),
@@ -104,8 +72,8 @@ MUTANTS: list[Mutant] = [
         ("inputs-of-the-doomed-kept", "    if ts.code != WAITING and ts.code != NO_WORKER:", "    if ts.code == ERRED:"),
         ("no-room-after-a-retry", "    leave(ws, ts)\n    queues.has_room(books, ws)\n    books.note", "    leave(ws, ts)\n    books.note"),
     ),
-    *_of(
-        "_loss",
+    *faults(
+        "scheduler._loss",
         ("deaths-not-counted", "    rare.suspicious += 1\n", ""),
         ("one-death-more", "    if rare.suspicious < most:", "    if rare.suspicious <= most:"),
         ("deaths-not-remembered", "    remember(ts, ws.id, failure)\n", ""),
@@ -123,8 +91,8 @@ MUTANTS: list[Mutant] = [
         ("lost-data-does-not-doom", "            doom(books, other, failure, ts)\n", "            pass\n"),
         ("no-holder-struck-off", "    drop_replica(ts, ws)\n    books.send(ws, Free(ts.id, ts.attempt))\n    if", "    if"),
     ),
-    *_of(
-        "_outcomes",
+    *faults(
+        "scheduler._outcomes",
         ("old-attempts-count", "    elif ts.attempt != attempt:\n", "    elif False:\n"),
         ("any-worker-may-answer", "    elif ts.code != PROCESSING or ts.processing_on is not ws:\n", "    elif ts.code != PROCESSING:\n"),
         ("ended-attempts-count", "    elif ts.code != PROCESSING or ts.processing_on is not ws:\n", "    elif False:\n"),
@@ -139,8 +107,8 @@ MUTANTS: list[Mutant] = [
         ("starts-not-noted", "            ws.executing[ts] = books.now\n", "            pass\n"),
         ("nothing-learned", "    group.prefix.learn(report.duration_s, report.nbytes, report.memory_bytes, report.rows)\n", ""),
     ),
-    *_of(
-        "_admission",
+    *faults(
+        "scheduler._admission",
         ("all-is-wanted", "    if message.wants is None:\n        for ts in new:", "    if True:\n        for ts in new:"),
         ("unneeded-is-kept", "    books.slack += [ts for ts in new if ts.code == RELEASED and not ts.needed]\n", ""),
         ("not-continued", "        if dep.rank < rank:\n            rank = dep.rank\n", ""),
@@ -150,47 +118,47 @@ MUTANTS: list[Mutant] = [
         ("wish-does-not-compute", "    if ts.code == RELEASED:\n        need(books, ts)\n    elif not client.real", "    if not client.real"),
         ("other-sessions-numbers", "        if type(id) is int and id >> NUMBER_BITS != session:\n", "        if False:\n"),
     ),
-    *_of(
-        "_occupancy",
+    *faults(
+        "scheduler._occupancy",
         ("slots-not-given-back", "    ws.slots_taken -= options.slots\n", ""),
         ("resources-not-taken", "    if options.resources:\n        _take(ws, options)\n", ""),
         ("suspects-not-noted", "            ws.suspects[ts] = None\n", "            pass\n"),
         ("executing-forever", "        ws.executing.pop(ts, None)\n", "        pass\n"),
     ),
-    *_of(
-        "_dispatch",
+    *faults(
+        "scheduler._dispatch",
         ("attempts-not-numbered", "    books.attempts += 1\n", "    books.attempts = books.attempts or 1\n"),
         ("inputs-not-named", "inputs = _inputs(ts) if ts.deps is not None else ()", "inputs = ()"),
     ),
-    *_of(
-        "_workers",
+    *faults(
+        "scheduler._workers",
         ("older-process-takes-over", "    if message.epoch < epoch:\n", "    if False:\n"),
         ("new-process-is-the-old", "    if ws is not None and message.epoch > ws.epoch:", "    if False:"),
         ("paused-takes-work", "    ws.paused = message.paused\n", ""),
         ("lost-orders-never-given-again", "            again(books, ts, f\"{ws.id} never got it\")\n", "            pass\n"),
         ("late-register-counts", "    if 0 < message.number <= number:\n", "    if False:\n"),
     ),
-    *_of(
-        "_reconcile",
+    *faults(
+        "scheduler._reconcile",
         ("stale-work-goes-on", "            books.send(ws, Stop(attempt.id, attempt.attempt))\n", "            pass\n"),
         ("outcomes-that-came-back-ignored", "        _REPORTS[type(report)](books, ws, report)\n", "        pass\n"),
         ("unknown-work-awaited", "            again(books, ts, f\"{ws.id} does not know of it\")\n", "            pass\n"),
         ("phantom-results", "            drop_replica(ts, ws)\n            if ts.holders is None and ts.code == MEMORY:\n                lost(books, ts, f\"worker {ws.id} came back without it\")\n", "            pass\n"),
     ),
-    *_of(
-        "_clients",
+    *faults(
+        "scheduler._clients",
         ("outcomes-not-told-again", "        if ts.code == MEMORY:\n            books.send(client, done(ts))\n        elif", "        if ts.code == MEMORY:\n            pass\n        elif"),
         ("gone-clients-want", "    drop(books, client)\n", ""),
         ("forgotten-keeps-what-has-ended", "if ts.code != MEMORY and ts.code != ERRED and ts.run_spec is not None:", "if ts.run_spec is not None:"),
     ),
-    *_of(
-        "_leases",
+    *faults(
+        "scheduler._leases",
         ("leases-do-not-end", "            found.append(ws)\n", "            pass\n"),
         ("client-leases-do-not-end", "                found.append(client)\n", "                pass\n"),
         ("absence-is-not-counted", "        heard = ws.last_seen if ws.linked else ws.lost_at\n", "        heard = ws.last_seen\n"),
     ),
-    *_of(
-        "_cancel",
+    *faults(
+        "scheduler._cancel",
         ("cancel-takes-from-all", "            if other is client or force:\n", "            if True:\n"),
         ("force-is-gentle", "            if other is client or force:\n", "            if other is client:\n"),
         ("cancel-is-not-told", "                    books.send(other, message)\n", "                    pass\n"),
@@ -199,100 +167,25 @@ MUTANTS: list[Mutant] = [
         ("suspicion-stays", "            ts.rare.suspicious = 0\n", "            pass\n"),
         ("retried-is-not-told", "                books.send(client, Retried(ts.id, ts.rows))\n", "                pass\n"),
     ),
-    *_of(
-        "_queues",
+    *faults(
+        "scheduler._queues",
         ("queue-not-woken", "    queues.awake[demand] = None\n    if queues.held:", "    if queues.held:"),
         ("room-not-offered", "    books.queues.fresh[ws] = None\n", "    pass\n"),
         ("no-worker-not-marked", "    if demand.code == NO_WORKER:\n        advance(ts, NO_WORKER)\n", ""),
         ("withdrawn-stays", "    demand.withdraw(ts)\n    if demand.hold", "    if demand.hold"),
     ),
-    *_of(
-        "_eligibility",
+    *faults(
+        "scheduler._eligibility",
         ("no-worker-for-ever", "                if ts.code != code:\n                    advance(ts, code)\n", "                pass\n"),
         ("absent-takes-work", "    usable = ws.linked and not ws.paused and not ws.draining\n", "    usable = not ws.paused and not ws.draining\n"),
         ("gone-workers-are-offered", "        _remove(queues, room)\n        room = None\n", "        room = None\n"),
     ),
-    *_of(
-        "_demand",
+    *faults(
+        "scheduler._demand",
         ("restrictions-ignored", "    return options.loose or pleases(ws, options)\n", "    return True\n"),
         ("hosts-ignored", "    if bound and ws.host not in options.hosts and ws.id not in options.workers:", "    if bound and ws.id not in options.workers:"),
         ("priorities-ignored", "    return mine < its or (mine == its and ts.rank < other.rank)\n", "    return ts.rank < other.rank\n"),
     ),
 ]  # fmt: skip
 
-
-class _Loader(SourceFileLoader):
-    """Loads one module with the fault in it."""
-
-    def __init__(self, mutant: Mutant) -> None:
-        super().__init__(f"treadle.scheduler.{mutant.module}", str(mutant.path))
-        self._faulty = compile(mutant.source(), str(mutant.path), "exec", dont_inherit=True)
-
-    def get_code(self, fullname: str) -> CodeType:
-        return self._faulty
-
-
-class _Finder(MetaPathFinder):
-    """Finds that loader, and nothing else."""
-
-    def __init__(self, loader: _Loader) -> None:
-        self._loader = loader
-
-    def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
-        if fullname != self._loader.name:
-            return None
-        return spec_from_file_location(fullname, self._loader.path, loader=self._loader)
-
-
-def _suite() -> list[str]:
-    units = [str(HERE / name) for name in _SUITE if (HERE / name).exists()]
-    return [*units, str(ROOT / "tests" / "properties" / "test_scheduler_machine.py")]
-
-
-def _run_with(mutant: Mutant | None) -> int:
-    """Run the machine's tests in this process, up to the first that fails."""
-    import pytest
-
-    if mutant is not None:
-        sys.meta_path.insert(0, _Finder(_Loader(mutant)))
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not soak", "--tb=no", "--no-header"]
-    return int(pytest.main([f"--rootdir={ROOT}", *options, *_suite()]))
-
-
-def notices(name: str) -> bool:
-    """Whether the tests, in a process of their own, fail with this fault (or without: 'none')."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.unit.scheduler.mutants", name],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "TREADLE_SOAK": ""},
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return True
-    if done.returncode not in (0, 1, 2):  # 2: the fault keeps a test from being collected
-        raise RuntimeError(f"{name}: {done.returncode}\n{done.stdout}\n{done.stderr}")
-    return done.returncode != 0
-
-
-def survivors(mutants: Sequence[Mutant]) -> list[str]:
-    """The names of those that the tests do not notice."""
-    with ThreadPoolExecutor(2) as two:
-        noticed = list(two.map(notices, [m.name for m in mutants]))
-    return [m.name for m, seen in zip(mutants, noticed, strict=True) if not seen]
-
-
-def main(names: Sequence[str]) -> int:
-    """Run one fault here, or all of them elsewhere."""
-    if names:
-        return _run_with(next((m for m in MUTANTS if m.name == names[0]), None))
-    left = survivors(MUTANTS)
-    print(f"{len(MUTANTS) - len(left)} of {len(MUTANTS)} noticed; not: {', '.join(left) or 'none'}")
-    return len(left) > len(MUTANTS) // 10
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+CAMPAIGN = Campaign("scheduler", SUITE, MUTANTS)
