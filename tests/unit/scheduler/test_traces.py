@@ -281,22 +281,98 @@ def test_an_unneeded_chain_is_forgotten_whole():
 
 
 def test_what_loses_its_input_for_good_while_it_runs_is_not_run_again():
-    cluster = Cluster({"w": 1, "v": 1})
+    cluster = Cluster({"w": 1, "v": 3})
     scattered(cluster, "x", "w")
-    cluster.submit("ann", task("e"))
-    cluster.drive()
-    keeper = cluster.ts("e").who_has.pop().id
-    cluster.submit("ann", task("z", "x", "e", workers=("v",)))
-    assert cluster.run_of("z")[0] == "v"
-    if keeper == "w":
-        pytest.skip("the placement put e with x")
+    on_v = {"workers": ("v",)}
+    tasks = [task("e", **on_v), task("z", "x", "e", **on_v), task("keep", "e", **on_v)]
+    cluster.submit("ann", *tasks, wants=["z", "keep"])
+    cluster.finish("e")
+    cluster.finish("keep")
     cluster.kill("w")
     assert cluster.ts("z").has_lost_dependencies
+    assert cluster.state("e") == "memory"
     cluster.give_back("z", "inputs", (("x", "w"),))
     assert cluster.state("z") == "forgotten"
-    assert cluster.state("e") == "memory"
-    cluster.release("ann", "e")
+    told = {message.id: message for message in cluster.told("client/ann", wire.Erred)}
+    assert told["z"].failure.kind == "lost"
+    assert "x was data" in told["z"].failure.text
+    # Only z needed it: it stays known, as what the result of `keep` was made of.
+    assert cluster.state("e") == "released"
+    cluster.release("ann", "keep")
     assert not cluster.books.tasks
+
+
+def test_lost_data_dooms_all_that_waits_for_it_and_nothing_else():
+    cluster = Cluster({"w": 1, "v": 1})
+    scattered(cluster, "x", "w")
+    on_v = {"workers": ("v",)}
+    tasks = [task("e", **on_v), task("slow", **on_v), task("y", "x", "e", "slow"), task("z", "y")]
+    cluster.submit("ann", *tasks, wants=["z", "slow"])
+    cluster.finish("e")
+    cluster.kill("w")
+    assert cluster.story("y") == cluster.story("z") == "released > waiting > released > forgotten"
+    told = {message.id: message.blame for message in cluster.told("client/ann", wire.Erred)}
+    assert told == {"x": "x", "z": "x"}
+    assert cluster.state("e") == "forgotten"
+    assert cluster.state("slow") == "processing"
+    assert list(cluster.holds["v"]) == []
+
+
+def test_an_input_that_cannot_be_had_is_computed_again():
+    cluster = Cluster({"w": 1})
+    cluster.submit("ann", task("x"), task("y", "x"), wants=["y"])
+    cluster.finish("x")
+    cluster.give_back("y", "inputs", (("x", "w"),))
+    assert cluster.story("x") == f"{COMPUTED} > released > waiting > processing"
+    assert cluster.story("y") == "released > waiting > processing > released > waiting"
+    assert not cluster.holds["w"]
+    cluster.drive()
+    assert cluster.state("y") == "memory"
+
+
+def test_only_the_worker_that_was_given_an_attempt_can_end_it():
+    cluster = Cluster({"w": 1, "v": 1})
+    cluster.submit("ann", task("x"))
+    worker, run = cluster.run_of("x")
+    other = "v" if worker == "w" else "w"
+    forged = wire.Finished(run.id, run.attempt, 10, "int", 0.25)
+    assert cluster.worker(other, forged) == [wire.Free("x", run.attempt)]
+    cluster.worker(other, wire.Failed(run.id, run.attempt, OOPS, 0.1))
+    assert cluster.state("x") == "processing"
+
+
+def test_a_failure_that_is_final_is_not_tried_again():
+    cluster = Cluster({"w": 1})
+    cluster.submit("ann", task("x", retries=5))
+    cluster.fail("x", final=True)
+    assert cluster.story("x") == FAILED
+
+
+def test_what_is_wanted_again_in_the_same_frame_stays():
+    cluster = Cluster({"w": 1})
+    cluster.submit("ann", task("x"))
+    cluster.finish("x")
+    cluster.client("ann", wire.Release(("x",)), wire.Desire(("x",)))
+    assert cluster.story("x") == COMPUTED
+    spec = wire.TaskSpec("y", "f", b"run y", ("x",))
+    cluster.client("ann", wire.Release(("x",)), wire.Submit((spec,)))
+    assert cluster.story("x") == COMPUTED
+    assert cluster.told("worker/w", wire.Free) == []
+
+
+def test_the_users_priority_comes_before_the_order_of_submission():
+    cluster = Cluster({"w": 1})
+    cluster.submit("ann", task("runs"))
+    cluster.submit(
+        "ann", task("first"), task("better", priority=-1.0), task("other", walltime_s=9.0)
+    )
+    cluster.submit("ann", task("best", priority=-2.0, walltime_s=9.0))
+    order = []
+    while cluster.runs["w"]:
+        ((id, _),) = cluster.runs["w"]
+        order.append(id)
+        cluster.finish(id, duration_s=1.0)
+    assert order == ["runs", "best", "better", "first", "other"]
 
 
 def test_a_story_keeps_the_last_states():
