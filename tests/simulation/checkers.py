@@ -137,7 +137,8 @@ class Resolutions:
     def _erred(self, peer: str, erred: wire.Erred, known: Known, want: Want, place: int) -> None:
         self._tells(peer, erred, want, "erred")
         model = self.model
-        if erred.blame not in model.lineage(known.id):
+        lineage = [model.tasks[id].bundle for id in model.lineage(known.id)]
+        if model.tasks[erred.blame].bundle not in lineage:
             self._wrong(peer, erred, "and the blame is on a task it does not depend on")
         blamed = model.tasks[erred.blame]
         why = self._undeserved(blamed, erred)
@@ -179,7 +180,8 @@ class Resolutions:
 
     def _lossy(self) -> bool:
         """Whether anything has happened by which a worker may lose what it has."""
-        return bool(self.model.losses or self.world.struck)
+        again = "retries" in self.world.swarm.features  # of what builds on what was released
+        return bool(self.model.losses or self.world.struck or again)
 
     def _cancelled(
         self, peer: str, message: wire.Cancelled, known: Known, want: Want, place: int
@@ -220,6 +222,8 @@ class Attempts:
         self.model = model
         #: The youngest process of each worker that has registered.
         self.epochs: dict[str, int] = {}
+        #: When each worker was last heard of.
+        self.heard_at: dict[str, float] = {}
 
     # --- orders ------------------------------------------------------------------------------
 
@@ -277,6 +281,10 @@ class Attempts:
     # --- reports -----------------------------------------------------------------------------
 
     def heard(self, worker: str, message: Any) -> None:
+        lease_s = self.world.hub.machine.books.policy.lease_s
+        if self.world.now - self.heard_at.get(worker, 0.0) > 0.9 * lease_s:
+            self.model.doubt(worker)
+        self.heard_at[worker] = self.world.now
         kind = type(message)
         if kind is wire.Started:
             for one in message.attempts:
@@ -372,8 +380,8 @@ class Workers:
     def __init__(self, world: World, model: Model) -> None:
         self.world = world
         self.model = model
-        #: Where each actor lives: worker, epoch, slot.
-        self.homes: dict[TaskId, tuple[str, int, int]] = {}
+        #: Where each actor lives, by its attempt: worker, epoch, slot.
+        self.homes: dict[tuple[TaskId, int], tuple[str, int, int]] = {}
 
     def begins(self, slot: Slot, run: Run) -> None:
         """A slot begins an attempt: its inputs are there, and there is room for it."""
@@ -415,8 +423,9 @@ class Workers:
             self._wrong(slot, run, "a call of an actor that does not live there")
             return
         here = (slot.node.name, slot.node.epoch, slot.number)
-        if self.homes.setdefault(run.home, here) != here:
-            self._wrong(slot, run, f"but its last call was in {self.homes[run.home]}")
+        actor = (run.home, slot.actor.attempt)
+        if self.homes.setdefault(actor, here) != here:
+            self._wrong(slot, run, f"but its last call was in {self.homes[actor]}")
         if slot.calls[-1] <= max(slot.calls[:-1], default=0):
             self._wrong(slot, run, f"after its calls {slot.calls[:-1]}")
 

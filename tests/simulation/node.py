@@ -296,6 +296,8 @@ class Node(Process):
     def _exit(self, command: ev.Exit) -> None:
         self.world.sometimes("a worker ended by order")
         self.die(0, accuses=False, why="it has left")
+        if self.world.quiet:  # its block is started again: tasks may be bound to its name
+            self.world.at(self.world.now + 1.0, self.world.restart, self)
 
     def drain(self, why: str, grace_s: float) -> None:
         """Somebody outside wants it gone."""
