@@ -41,6 +41,8 @@ def arrive(books: Books, ts: TaskState, ws: WorkerState, nbytes: int, type: str)
     ts.holders = ws
     ws.has_what[ts] = None
     ws.nbytes += nbytes
+    if ts.dependers is None:
+        return
     for other in each(ts.dependers):
         if other.code == WAITING:
             other.n_waiting_on -= 1
@@ -58,7 +60,7 @@ def another(ts: TaskState, ws: WorkerState) -> None:
 
 def done(ts: TaskState, inline: bytes | None = None) -> Done:
     """What those who want a result are told."""
-    holders = tuple(ws.id for ws in each(ts.holders))[:_HOLDERS]
+    holders = tuple([ws.id for ws in each(ts.holders)])[:_HOLDERS]
     rare = ts.rare
     if rare is None:
         return Done(ts.id, ts.nbytes or 0, ts.type, holders, inline)
@@ -73,7 +75,7 @@ def tell_done(books: Books, ts: TaskState, inline: bytes | None = None) -> None:
             books.slack.append(ts)
         return
     message = done(ts, inline)
-    if type(wanters) is ClientState and wanters.real:
+    if type(wanters) is ClientState and wanters.session >= 0:  # nearly always
         books.send(wanters, message)
         return
     for client in tuple(each(wanters)):

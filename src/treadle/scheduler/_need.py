@@ -29,8 +29,9 @@ def need(books: Books, first: TaskState) -> None:
             doom(books, ts, rare.doom or _LOST, ts)
             continue
         missing = 0
+        deps = each(ts.deps) if ts.deps is not None else ()
         blame = None
-        for dep in each(ts.deps):
+        for dep in deps:
             if dep.code == ERRED:
                 blame = dep.exception_blame
                 break
@@ -43,7 +44,7 @@ def need(books: Books, first: TaskState) -> None:
         ts.n_waiting_on = missing
         if rare is not None and rare.home is not None:
             enrol(ts)
-        for dep in each(ts.deps):
+        for dep in deps:
             dep.n_waiters += 1
             if dep.code == RELEASED:
                 stack.append(dep)

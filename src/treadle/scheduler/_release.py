@@ -115,16 +115,16 @@ def forget(books: Books, ts: TaskState, doom: Failure | None = None) -> None:
     Its dependents lose it: they can never be processed again. `doom` says why, if one tries.
     """
     slack = books.slack
-    for dep in each(ts.deps):
+    for dep in each(ts.deps) if ts.deps is not None else ():
         dep.dependers = discard(dep.dependers, ts)
         if dep.dependers is None and not dep.n_waiters and dep.wanters is None:
             slack.append(dep)
-    for other in each(ts.dependers):
+    for other in each(ts.dependers) if ts.dependers is not None else ():
         other.deps = discard(other.deps, ts)
         rare = other.rarely()
         rare.has_lost_dependencies = True
         rare.doom = rare.doom or doom
-    for client in each(ts.wanters):
+    for client in each(ts.wanters) if ts.wanters is not None else ():
         del client.wants_what[ts]
     advance(ts, FORGOTTEN)
     del books.tasks[ts.id]
