@@ -21,6 +21,7 @@ SUITE = (
             "test_invariants.py",
             "test_admission.py",
             "test_actors.py",
+            "test_explain.py",
         )
     ),
     "tests/properties/test_scheduler_machine.py",

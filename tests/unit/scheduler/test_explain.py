@@ -86,6 +86,13 @@ def test_all_slots_are_taken():
     assert f"{len(left) - 1} tasks before it" in text
 
 
+def test_the_place_in_line_goes_by_priority():
+    cluster = Cluster({"w": 1})
+    cluster.submit("ann", task("runs"), task("first"), task("urgent", priority=-1.0))
+    assert "with no task before it" in why(cluster, "urgent")
+    assert "with 1 task before it" in why(cluster, "first")
+
+
 def test_a_resource_is_taken():
     cluster = Cluster({"plain": 1})
     cluster.join("g", 4, resources={"gpu": 2})
