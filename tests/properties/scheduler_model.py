@@ -334,8 +334,10 @@ class World:
         good = [id for id, wish in other.wishes.items() if wish.told != "lost"]
         if good:
             id = pick(good)
-            wish = client.wishes.setdefault(id, Wish())
-            wish.again += 1
+            client.wishes.setdefault(id, Wish())
+            for row in self.plans[id].unit:  # all of the part that has it is told of
+                if row in client.wishes:
+                    client.wishes[row].again += 1
             self.say(client, wire.Desire((id,)))
 
     def retry(self, client: ClientSim, pick: Pick) -> None:
@@ -426,16 +428,16 @@ class World:
 
     def _blame(self, id: wire.TaskId, message: wire.Erred) -> None:
         """The task that is blamed can fail that way, and the blamed one is needed by this one."""
-        kind, blamed = message.failure.kind, self.plans[message.blame]
-        needs = self.needs(id)
+        kind, needs = message.failure.kind, self.needs(id)
         if message.blame == message.id:
-            blamed = self.plans[id]
-        else:
-            assert message.blame in needs, message
+            blamed = [id]
+        else:  # of a bundle, the part with the row that is needed
+            blamed = [row for row in self.plans[message.blame].unit if row in needs]
+        assert blamed, message
         if kind == "lost":
-            assert any(self.plans[id].data for id in needs), message
+            assert any(self.plans[other].data for other in needs), message
         else:
-            assert kind in blamed.own, (message, blamed)
+            assert any(kind in self.plans[row].own for row in blamed), message
 
     def needs(self, id: wire.TaskId) -> dict[wire.TaskId, None]:
         """The task, and all it depends on."""

@@ -88,7 +88,8 @@ def test_all_slots_are_taken():
 
 def test_the_place_in_line_goes_by_priority():
     cluster = Cluster({"w": 1})
-    cluster.submit("ann", task("runs"), task("first"), task("urgent", priority=-1.0))
+    cluster.submit("ann", task("runs"))
+    cluster.submit("ann", task("first"), task("urgent", priority=-1.0))
     assert "with no task before it" in why(cluster, "urgent")
     assert "with 1 task before it" in why(cluster, "first")
 
