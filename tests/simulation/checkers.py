@@ -90,7 +90,7 @@ class Resolutions:
         elif kind is wire.Attached and not message.resumed:
             self.wants[peer] = {}
         elif kind is wire.Refused:
-            self.world.sometimes(f"refused: {message.what}")
+            self.world.sometimes(f"told refused: {message.what}")
             for id in message.ids:
                 want = self.wants.get(peer, {}).get(id)
                 if want is not None:
@@ -220,8 +220,10 @@ class Attempts:
     def __init__(self, world: World, model: Model) -> None:
         self.world = world
         self.model = model
-        #: The youngest process of each worker that has registered.
-        self.epochs: dict[str, int] = {}
+        #: The youngest process of each worker that has registered, and how often it has.
+        self.epochs: dict[str, tuple[int, int]] = {}
+        #: When each link was seen lost.
+        self.lost_at: dict[str, float] = {}
         #: When each worker was last heard of.
         self.heard_at: dict[str, float] = {}
 
@@ -258,6 +260,9 @@ class Attempts:
         self._inputs(worker, run, known)
         if known.accepted and known.newest in known.accepted:
             self.world.sometimes("a result was computed again")
+            known.again_at = self.world.now
+            if any(self.model.tasks[id].again_at > known.done_at for id in known.deps):
+                self.world.sometimes("a result was computed again, and an input of it before")
         known.newest = run.attempt
         known.issued[run.attempt] = worker
 
@@ -294,7 +299,7 @@ class Attempts:
             for held in message.objects:
                 self._held(worker, held.id, held.attempt, held.rows)
         elif kind is wire.Register:
-            self._registers(worker, message.epoch)
+            self._registers(worker, message)
             for ended in message.ended:
                 self._outcome(worker, ended)
             for held in message.holds:
@@ -307,11 +312,19 @@ class Attempts:
         elif isinstance(message, wire.Outcome):
             self._outcome(worker, message)
 
-    def _registers(self, worker: str, epoch: int) -> None:
+    def _registers(self, worker: str, message: wire.Register) -> None:
         """A process of this name came: an older one may be accused of its own death."""
         self.model.doubt(worker)
-        if epoch > self.epochs.get(worker, 0):
-            self.epochs[worker] = epoch
+        epoch, number = self.epochs.get(worker, (0, 0))
+        if (message.epoch, message.number) == (epoch, number):
+            self.world.sometimes("a registration came twice")
+        elif message.epoch == epoch and worker in self.lost_at:
+            lease_s = self.world.hub.machine.books.policy.lease_s
+            away_s = self.world.now - self.lost_at.pop(worker)
+            when = "within" if away_s < lease_s else "after"
+            self.world.sometimes(f"a worker came back {when} its lease")
+        self.epochs[worker] = max((message.epoch, message.number), (epoch, number))
+        if message.epoch > epoch:
             self.model.may_accuse(worker)
             self.model.given.pop(worker, None)
 
@@ -349,6 +362,7 @@ class Attempts:
                 self.world.fail("made", f"{outcome} was never computed")
             if not known.accepted:
                 self.model.progress_at = self.world.now
+            known.done_at = self.world.now
             known.accepted.add(outcome.attempt)
             known.accusations = known.failures = 0
         elif kind is wire.Failed:
@@ -426,8 +440,12 @@ class Workers:
         actor = (run.home, slot.actor.attempt)
         if self.homes.setdefault(actor, here) != here:
             self._wrong(slot, run, f"but its last call was in {self.homes[actor]}")
-        if slot.calls[-1] <= max(slot.calls[:-1], default=0):
-            self._wrong(slot, run, f"after its calls {slot.calls[:-1]}")
+        *before, now = slot.calls
+        if now in before:
+            self._wrong(slot, run, f"its call {now}, once more")
+        # A call that is tried again comes when it is asked for again.
+        if now < max(before, default=0) and "retries" not in self.world.swarm.features:
+            self._wrong(slot, run, f"its call {now}, after its calls {before}")
 
     def _wrong(self, slot: Slot, run: Run, why: str) -> None:
         self.world.fail(

@@ -395,7 +395,9 @@ class Client:
         ends: list[TaskId | str] = [
             id for id, wish in self.wishes.items() if wish.told in OPEN or wish.gathering
         ]
-        ends += [f"the answer to {ask!r}" for ask in self.asks.values()]
+        # A worker that is retired goes when nothing holds it: an actor that somebody wants does.
+        asks = [ask for ask in self.asks.values() if not isinstance(ask, wire.Retire)]
+        ends += [f"the answer to {ask!r}" for ask in asks]
         if self.left:
             ends.append("its plan")
         if not self._attached:

@@ -56,23 +56,21 @@ def plan(world: Swarm) -> list[Fault]:
     faults: list[Fault] = []
     for kind, count in world.faults:
         dice = Dice(world.seed, f"faults/{kind}")
+        # All of a run strike at the same point: a rare one is reached as well.
+        points = {"kill_slot_at": SLOT_POINTS, "kill_worker_at": WORKER_POINTS}.get(kind, ("",))
+        point = dice.pick(points)
         for _ in range(count):
             if kind == "swizzle":
                 faults += _swizzle(world, dice)
             else:
-                faults.append(_fault(world, kind, dice))
+                faults.append(_fault(world, kind, point, dice))
     return sorted(faults, key=lambda fault: fault.at)
 
 
-def _fault(world: Swarm, kind: str, dice: Dice) -> Fault:
+def _fault(world: Swarm, kind: str, point: str, dice: Dice) -> Fault:
     at = dice.between(0.0, world.chaos_s)
     node = dice.pick(world.nodes).id
     lasts_s = dice.spread(0.05, 40.0)
-    point = ""
-    if kind == "kill_slot_at":
-        point = dice.pick(SLOT_POINTS)
-    elif kind == "kill_worker_at":
-        point = dice.pick(WORKER_POINTS)
     if kind.startswith("client"):
         node = f"c{dice.whole(0, world.clients - 1)}"
     x, y = dice.roll(), dice.roll()

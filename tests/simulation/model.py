@@ -27,6 +27,7 @@ class Known:
         "accepted",
         "accusations",
         "actor",
+        "again_at",
         "bundle",
         "cancel_asked",
         "cancelled",
@@ -34,6 +35,7 @@ class Known:
         "computed",
         "deadly",
         "deps",
+        "done_at",
         "doubtful",
         "ended",
         "executions",
@@ -76,6 +78,8 @@ class Known:
         #: Attempts whose outcome was told to the scheduler; those whose result was the newest's.
         self.ended: set[int] = set()
         self.accepted: set[int] = set()
+        #: When it last had a result, and when it was last ordered though it had had one.
+        self.done_at = self.again_at = 0.0
         #: Attempts reported as begun.
         self.started: set[int] = set()
         #: Attempts that really made a value.
@@ -213,6 +217,7 @@ class Model:
             self.losses += 1
             if event.peer.startswith("worker/"):
                 self.doubt(event.peer[7:])
+                self.attempts.lost_at[event.peer[7:]] = self.world.now
 
     def doubt(self, worker: str) -> None:
         """The scheduler may give up what this worker was given to do."""

@@ -77,6 +77,8 @@ class Pipe:
         net, world = self.net, self.net.world
         if net.disorder and self.sender.name in net.disorder:
             self._disorder(frame)
+            if not frame.messages:
+                return
         due = max(self.last + 1e-7, world.now + net.latency(self.dice))
         if frame.size:
             due += frame.size / net.bandwidth
@@ -99,7 +101,7 @@ class Pipe:
                 continue
             world.sometimes(f"a late copy of {type(message).__name__}")
             world.at(world.now + dice.spread(0.01, 60.0), self._late, Frame([message]))
-            if dice.chance(0.3) and not isinstance(message, wire.Run) and len(frame.messages) > 1:
+            if dice.chance(0.3) and not isinstance(message, wire.Run):
                 world.sometimes("a message came only late")
                 frame.messages.remove(message)
 

@@ -311,6 +311,7 @@ class Node(Process):
         if not self.alive:
             return
         self.alive = False
+        self.world.keep_refused(self)
         self.world.model.node_ends(self, accuses=accuses)
         for slot in self.slots.values():
             slot.alive = False

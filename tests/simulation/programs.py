@@ -76,7 +76,7 @@ def inline_of(values: Sequence[int]) -> bytes:
 def draw(dice: Dice, features: tuple[str, ...], *, walltime: bool) -> Program:
     """A random program. `walltime`: somebody ends it if it hangs."""
     seconds = dice.spread(1e-4, 8.0)
-    nbytes = int(dice.spread(8, 1 << 20))
+    nbytes = int(dice.spread(8, 2 << 20 if "giants" in features else 1 << 18))
     options: dict[str, int | bool] = {}
     if "raises" in features and dice.chance(0.1):
         options["raises"] = dice.pick((1, 1, 2, 3, ALWAYS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 import traceback
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
@@ -28,6 +29,8 @@ class Report(Struct):
     hits: dict[str, int] = field(default_factory=dict)
     #: Why messages were refused, as the scheduler counted.
     refused: dict[str, int] = field(default_factory=dict)
+    #: Processor time it took; no part of the digest.
+    cpu_s: float = 0.0
     #: The checker that failed ('exception': a machine raised), and its words. Empty: all is well.
     checker: str = ""
     failure: str = ""
@@ -39,6 +42,7 @@ def run(seed: int, schedule: Schedule | None = None, *, check_every: int = 20) -
         world_of = swarm(seed)
         schedule = Schedule(world_of, plan(world_of))
     report = Report(seed)
+    began = time.process_time()
     world = None
     try:
         world = World(schedule.swarm, schedule.faults, check_every=check_every)
@@ -55,9 +59,19 @@ def run(seed: int, schedule: Schedule | None = None, *, check_every: int = 20) -
         report.digest, report.events, report.simulated_s = world.digest(), world.events, world.now
         report.tasks = len(world.model.tasks)
         report.struck, report.hits = world.struck, world.hits
+        for kind, count in world.struck.items():
+            report.hits[f"fault: {kind}"] = count
         report.refused = dict(world.hub.machine.books.refused)
+        for node in world.nodes.values():
+            if node.alive:
+                world.keep_refused(node)
+        for reason, count in world.refused.items():
+            report.refused[f"{reason}, by a worker"] = count
+        for reason, count in report.refused.items():
+            report.hits[f"refused: {reason}"] = count
         if report.failure:
             report.failure += _context(world, schedule)
+    report.cpu_s = time.process_time() - began
     return report
 
 
@@ -102,6 +116,7 @@ class Summary:
         self.events = 0
         self.tasks = 0
         self.simulated_s = 0.0
+        self.cpu_s = 0.0
         self.struck: dict[str, int] = {}
         self.hits: dict[str, int] = {}
         self.refused: dict[str, int] = {}
@@ -113,6 +128,7 @@ class Summary:
         self.events += report.events
         self.tasks += report.tasks
         self.simulated_s += report.simulated_s
+        self.cpu_s += report.cpu_s
         self._digest.update(report.digest.encode())
         for total, part in (
             (self.struck, report.struck),

@@ -135,6 +135,6 @@ def _node(dice: Dice, number: int, hosts: int) -> NodePlan:
         host=f"host{number % hosts}",
         slots=dice.whole(1, 4),
         resources=resources,
-        memory_bytes=dice.pick((0, 0, 64 << 20, 256 << 20)),
+        memory_bytes=dice.pick((0, 4 << 20, 64 << 20, 256 << 20)),
         ends_in_s=dice.between(20.0, 200.0) if dice.chance(0.1) else None,
     )

@@ -59,6 +59,8 @@ class World:
         self.counts: dict[str, int] = {}
         self.hits: dict[str, int] = {}
         self.struck: dict[str, int] = {}
+        #: What worker machines refused, and why.
+        self.refused: dict[str, int] = {}
         #: The last things that happened, for who must find out why.
         self.recent: deque[tuple[float, str, str, Any]] = deque(maxlen=80)
         self._heap: list[tuple[float, float, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -136,6 +138,11 @@ class World:
 
     def strikes(self, fault: Fault) -> None:
         self.struck[fault.kind] = self.struck.get(fault.kind, 0) + 1
+
+    def keep_refused(self, node: Node) -> None:
+        """Add what a worker's machine has refused in its life."""
+        for why, count in node.machine.refused.items():
+            self.refused[why] = self.refused.get(why, 0) + count
 
     def fail(self, checker: str, text: str) -> None:
         raise SimulationFailed(checker, text)
