@@ -39,7 +39,12 @@ def submit(books: Books, client: ClientState, message: Submit) -> None:
             wrong = f"tasks wait for each other in a ring: {', '.join(keys)}{more}"
     if wrong is not None:
         books.refuse("submit")
-        ids = tuple(spec.id for spec in message.tasks)
+        # What is known from before goes on: the message may have been sent again.
+        ids = tuple(
+            spec.id
+            for spec in message.tasks
+            if spec.id not in books.tasks or _collision(books, spec) is not None
+        )
         books.send(client, Refused("submit", wrong, ids))
         return
     books.submissions += 1
@@ -201,7 +206,12 @@ def _first_fault(books: Books, client: ClientState, message: Submit) -> str | No
         wrong = fault(books, message.tasks)
         if wrong is not None:
             return wrong
-    return _collision(books, message)
+    for spec in message.tasks:
+        if spec.id in tasks:
+            wrong = _collision(books, spec)
+            if wrong is not None:
+                return wrong
+    return None
 
 
 def _actor_fault(books: Books, near: dict[TaskId, TaskSpec], spec: TaskSpec) -> str | None:
@@ -217,20 +227,19 @@ def _actor_fault(books: Books, near: dict[TaskId, TaskSpec], spec: TaskSpec) -> 
     return None
 
 
-def _collision(books: Books, message: Submit) -> str | None:
+def _collision(books: Books, spec: TaskSpec) -> str | None:
     """A key that is known for other work: an error, not the first work's result."""
-    for spec in message.tasks:
-        ts = books.tasks.get(spec.id)
-        if ts is None:
-            continue
-        if ts.run_spec != spec.run_spec or ts.group.prefix.name != spec.name:
-            return (
-                f"key {ts.key!r} is known for other work ({ts.group.prefix.name}, {ts.state}); "
-                f"choose another key, or release that first"
-            )
-        owners = dict.fromkeys(owner(books, dep) for dep in spec.dependencies)
-        if ts.home is not None:
-            owners[ts.home] = None
-        if not ts.has_lost_dependencies and owners != dict.fromkeys(each(ts.deps)):
-            return f"key {ts.key!r} is known with other dependencies; choose another key"
+    ts = books.tasks.get(spec.id)
+    if ts is None:
+        return None
+    if ts.run_spec != spec.run_spec or ts.group.prefix.name != spec.name:
+        return (
+            f"key {ts.key!r} is known for other work ({ts.group.prefix.name}, {ts.state}); "
+            f"choose another key, or release that first"
+        )
+    owners = dict.fromkeys(owner(books, dep) for dep in spec.dependencies)
+    if ts.home is not None:
+        owners[ts.home] = None
+    if not ts.has_lost_dependencies and owners != dict.fromkeys(each(ts.deps)):
+        return f"key {ts.key!r} is known with other dependencies; choose another key"
     return None

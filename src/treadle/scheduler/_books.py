@@ -17,13 +17,15 @@ from treadle.scheduler._spans import Spans
 from treadle.scheduler._task import TaskState
 from treadle.scheduler._watch import Watch
 from treadle.scheduler._worker import WorkerState
-from treadle.wire import Message, Options, TaskId, WorkerId
+from treadle.wire import Cancelled, Erred, Message, Options, Refused, TaskId, WorkerId
 
 if TYPE_CHECKING:
     from treadle.scheduler._queues import Queues
 
 #: The client that wants what was fired and forgotten.
 FORGETFUL = "fire-and-forget"
+#: What is told of tasks that may be forgotten then.
+_ENDS = (Erred, Cancelled, Refused)
 #: Notes kept of one task.
 _NOTES = 50
 
@@ -72,10 +74,19 @@ class Books:
             messages.append(message)
 
     def flush(self) -> list[Send]:
-        """What is to be sent; nothing of it is kept. Who has no link is told when it is back."""
+        """What is to be sent; nothing of it is kept.
+
+        Who has no link is told when it is back: what is known then, from the books; and how tasks
+        ended that are no longer there, which is kept for it.
+        """
         if not self.outbox:
             return []
-        sends = [Send(to.peer, out) for to, out in self.outbox.items() if to.linked]
+        sends = []
+        for to, messages in self.outbox.items():
+            if to.linked:
+                sends.append(Send(to.peer, messages))
+            elif type(to) is ClientState:
+                to.untold += [m for m in messages if type(m) in _ENDS]
         self.outbox = {}
         return sends
 

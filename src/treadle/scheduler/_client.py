@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
+from treadle.wire import Message
+
 if TYPE_CHECKING:
     from treadle.scheduler._task import TaskState
 
@@ -30,6 +32,9 @@ class ClientState(Struct, eq=False):
     linked: bool = True
     lost_at: float = 0.0
     last_seen: float = 0.0
+    #: How tasks ended that it wanted and that are forgotten, while it had no link; told when it is
+    #: back. Empty while it is linked.
+    untold: list[Message] = field(default_factory=list)
     #: What the publisher wrote about it.
     note: bytes = b""
 

@@ -65,7 +65,7 @@ def _is_past(books: Books, message: wire.Register, source: str) -> bool:
         return True
     if message.epoch < epoch:
         books.refuse("register of an older process")
-        _turn_away(books, source, wire.Reset(f"worker {id} is another process by now"))
+        _turn_away(books, source, wire.Depart())  # it can never be this worker again
         return True
     if 0 < message.number <= number:
         books.refuse("late copy of a register")

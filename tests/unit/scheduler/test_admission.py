@@ -96,3 +96,11 @@ def test_tasks_without_a_wish_of_anybody_are_not_kept():
     cluster = Cluster({"w": 1})
     assert cluster.submit("ann", task("a"), wants=[]) == []
     assert not cluster.books.tasks
+
+
+def test_what_is_known_goes_on_though_a_copy_of_its_message_is_refused():
+    cluster = Cluster({"w": 1})
+    cluster.submit("ann", task("a"))
+    (refused,) = cluster.submit("ann", task("a"), task("b", "nobody"))
+    assert refused.ids == ("b",)
+    assert cluster.state("a") == "processing"

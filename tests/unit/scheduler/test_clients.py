@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.scheduler.harness import OOPS, Cluster, task
 from tests.unit.scheduler.peers import live
+from tests.unit.scheduler.test_data import holding, scatter
 from treadle import wire
 from treadle.scheduler import PeerGone
 
@@ -45,6 +46,20 @@ def test_who_comes_back_is_told_again_how_all_it_wants_has_ended():
     assert [(m.id, m.blame) for m in told[2:]] == [("y", "y"), ("w", "y")]
     cluster.finish("z")
     assert cluster.told("client/ann", wire.Done)[-1].id == "z"
+
+
+def test_who_comes_back_is_told_how_tasks_ended_that_are_forgotten():
+    cluster = Cluster({"a": 1, "b": 1})
+    scatter(cluster, "d", workers=("a",))
+    holding(cluster, "a", "d")
+    cluster.submit("ann", task("x", "d"), task("y", "x"))
+    cluster.lose_link("client/ann")
+    cluster.kill("a")
+    cluster.kill("b")
+    assert not cluster.books.tasks
+    _, *ends = cluster.attach("ann")
+    assert {m.id: m.failure.kind for m in ends} == {"d": "lost", "x": "lost", "y": "lost"}
+    assert [type(m) for m in cluster.attach("ann")] == [wire.Attached]
 
 
 def test_to_attach_twice_changes_nothing():

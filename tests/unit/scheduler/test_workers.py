@@ -41,12 +41,11 @@ def test_a_worker_can_speak_for_itself_alone():
     assert cluster.books.refused == {"register under another name": 1}
 
 
-def test_an_older_process_of_a_name_is_told_to_reset():
+def test_an_older_process_of_a_name_is_told_to_go():
     cluster = Cluster()
     cluster.join("a")
     cluster.join("a", 3)
-    (reset,) = register(cluster, "a", epoch=1)
-    assert type(reset) is wire.Reset
+    assert register(cluster, "a", epoch=1) == [wire.Depart()]
     assert cluster.books.workers["a"].slots == 3
 
 
