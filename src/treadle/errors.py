@@ -68,7 +68,9 @@ class IllegalTransition(InternalError):
         story: its transitions so far, oldest first, one line each.
     """
 
-    def __init__(self, task_id: int | str, state: str, step: str, allowed: Iterable[str], story: str):
+    def __init__(
+        self, task_id: int | str, state: str, step: str, allowed: Iterable[str], story: str
+    ):
         super().__init__(task_id, state, step, tuple(allowed), story)
         self.task_id = task_id
         self.state = state
@@ -353,7 +355,9 @@ class WireError(TreadleError):
     _LONGEST = 300
 
     def __init__(self, reason: str):
-        self.reason = reason if len(reason) <= self._LONGEST else reason[: self._LONGEST - 3] + "..."
+        self.reason = (
+            reason if len(reason) <= self._LONGEST else reason[: self._LONGEST - 3] + "..."
+        )
         super().__init__(self.reason)
 
     def __str__(self) -> str:
