@@ -1,7 +1,8 @@
 """The scheduler's machine under large graphs and many workers, without faults and checkers.
 
 Workers are a plain model: they fetch what a task needs, run it, keep the result until it is freed.
-Each worker's way in and way out carry one object at a time, so data that moves costs time.
+Each worker's way in and way out carry so many bytes a second, each on its own: a way that waits
+for another carries something else meanwhile.
 """
 
 from __future__ import annotations
@@ -230,9 +231,10 @@ class _Cluster:
                 (self.workers[f"worker/{name}"] for name in given.holders),
                 key=lambda one: one.out_free,
             )
-            begin = max(self.now + 2 * self.latency, worker.in_free, holder.out_free)
-            end = begin + given.nbytes / self.bandwidth
-            worker.in_free = holder.out_free = end
+            takes_s, soon = given.nbytes / self.bandwidth, self.now + 2 * self.latency
+            worker.in_free = max(soon, worker.in_free) + takes_s
+            holder.out_free = max(soon, holder.out_free) + takes_s
+            end = max(worker.in_free, holder.out_free)
             self.moved += given.nbytes
             self.at(end, self._arrived, worker, given.id, given.attempt, given.nbytes)
         if not job.missing:

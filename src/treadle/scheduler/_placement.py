@@ -114,7 +114,7 @@ def choose(
     if demand.isolated:
         return _choose_special(books, demand, ts)
     policy = books.policy
-    if not policy.hold_back:
+    if not policy.hold_back and policy.locality:
         return _choose_unbounded(books, demand, ts)
     if not policy.locality:
         return _draw(books, demand, ts, short=short)
