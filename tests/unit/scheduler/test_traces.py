@@ -47,6 +47,39 @@ def test_a_failure_spreads_to_all_that_waits_for_it():
     assert all(message.failure == OOPS for message in told.values())
 
 
+def test_a_failure_reaches_a_task_by_several_ways_once():
+    cluster = Cluster({"w": 1})
+    cluster.submit(
+        "ann", task("x"), task("a", "x"), task("b", "a"), task("c", "a", "b"), task("d", "a", "c")
+    )
+    cluster.fail("x")
+    for id in "abcd":
+        assert cluster.story(id) == "released > waiting > released > erred"
+    assert sorted(message.id for message in cluster.told("client/ann", wire.Erred)) == [*"abcdx"]
+
+
+def test_a_worker_is_told_where_the_inputs_are():
+    cluster = Cluster({"w": 1})
+    cluster.submit("ann", task("x"), task("y", "x"), wants=["y"])
+    cluster.finish("x", nbytes=7)
+    _, run = cluster.run_of("y")
+    assert run.inputs == (wire.Input("x", cluster.ts("x").attempt, 7, ("w",)),)
+    assert run.run_spec == b"run y"
+
+
+def test_a_lease_without_a_link_begins_when_the_link_is_lost():
+    cluster = Cluster({"w": 1})
+    cluster.tick(1.0)
+    for _ in range(3):
+        cluster.tick(3.0)
+    cluster.lose_link("worker/w")
+    for _ in range(3):
+        cluster.tick(3.0)
+    assert "w" in cluster.books.workers
+    cluster.tick(3.0)
+    assert "w" not in cluster.books.workers
+
+
 def test_a_retry_is_a_new_attempt():
     cluster = Cluster({"w": 1})
     cluster.submit("ann", task("x", retries=2))
