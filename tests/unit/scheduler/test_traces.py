@@ -47,11 +47,11 @@ def test_a_failure_spreads_to_all_that_waits_for_it():
     assert all(message.failure == OOPS for message in told.values())
 
 
-def test_a_failure_reaches_a_task_by_several_ways_once():
+@pytest.mark.parametrize("order", ["abcd", "dcba", "bdca"])
+def test_a_failure_reaches_a_task_by_several_ways_once(order):
     cluster = Cluster({"w": 1})
-    cluster.submit(
-        "ann", task("x"), task("a", "x"), task("b", "a"), task("c", "a", "b"), task("d", "a", "c")
-    )
+    deps = {"a": "x", "b": "a", "c": "ab", "d": "ac"}
+    cluster.submit("ann", task("x"), *[task(id, *deps[id]) for id in order], graph=True)
     cluster.fail("x")
     for id in "abcd":
         assert cluster.story(id) == "released > waiting > released > erred"
