@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from tests.simulation.faults import Schedule, load, plan, save
-from tests.simulation.properties import SOMETIMES
+from tests.simulation.properties import SELDOM, SOMETIMES
 from tests.simulation.runner import Report, Summary, run, run_all, shrink
 from tests.simulation.swarm import swarm
 
@@ -85,10 +85,11 @@ def _print(summary: Summary, wall_s: float) -> None:
         f"in {summary.cpu_s:.1f} CPU s, {wall_s:.1f} s"
     )
     print("faults:", ", ".join(f"{name} {n}" for name, n in sorted(summary.struck.items())))
+    listed = SOMETIMES + SELDOM
     for name in sorted(summary.hits):
-        print(f"  {summary.hits[name]:8} {name}{'' if name in SOMETIMES else '  (not listed)'}")
-    never = [name for name in SOMETIMES if name not in summary.hits]
-    print(f"never reached ({len(never)} of {len(SOMETIMES)}):", *never, sep="\n  ")
+        print(f"  {summary.hits[name]:8} {name}{'' if name in listed else '  (not listed)'}")
+    never = [name for name in listed if name not in summary.hits]
+    print(f"never reached ({len(never)} of {len(listed)}):", *never, sep="\n  ")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ DEATHS = 3
 class Want:
     """What one client was told of one task."""
 
-    __slots__ = ("asked", "frame", "told", "wanted")
+    __slots__ = ("asked", "failure", "frame", "told", "wanted")
 
     def __init__(self) -> None:
         self.wanted = True
@@ -34,6 +34,8 @@ class Want:
         self.frame = -1
         #: 'pending', 'done', 'erred', 'cancelled'.
         self.told = "pending"
+        #: How it had failed, when that was last told.
+        self.failure: Any = None
         #: It was asked for (again) since it was told, so it may be told again.
         self.asked = True
 
@@ -141,7 +143,9 @@ class Resolutions:
         if model.tasks[erred.blame].bundle not in lineage:
             self._wrong(peer, erred, "and the blame is on a task it does not depend on")
         blamed = model.tasks[erred.blame]
-        why = self._undeserved(blamed, erred)
+        # Told again, it may be blamed itself: whom it blamed may have been tried again meanwhile.
+        why = "" if want.failure == erred.failure else self._undeserved(blamed, erred)
+        want.failure = erred.failure
         if why:
             self._wrong(peer, erred, why)
         self.world.sometimes(f"erred: {erred.failure.kind}")
