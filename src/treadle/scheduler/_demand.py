@@ -67,7 +67,7 @@ class Demand(Lane):
 
     __slots__ = (
         "actor", "ahead", "base", "bulky", "code", "eligible", "feedable", "hold", "hungry", "idle",
-        "isolated", "options", "others", "serial", "simple", "slots", "suspicious", "timed", "used_by",
+        "isolated", "near", "options", "others", "serial", "simple", "slots", "suspicious", "timed", "used_by",
     )  # fmt: skip
 
     def __init__(
@@ -95,6 +95,8 @@ class Demand(Lane):
         self.feedable = options.slots == 1 and not special
         #: A free slot is all that its tasks need.
         self.simple = self.feedable and not self.timed
+        #: Which of its tasks a free slot takes may be chosen by their inputs.
+        self.near = not self.isolated and base is None and not options.loose
         #: A free slot is not enough for its tasks. Small tasks may take again and again what it
         #: waits for, so a worker may be kept free for it; not for what waits for one worker anyway.
         self.bulky = options.slots > 1 or bool(options.resources)

@@ -135,6 +135,7 @@ def refresh(books: Books, ws: WorkerState) -> None:
         return
     if room is None:
         room = queues.rooms[ws] = Room(ws, traits)
+        queues.slots += ws.slots
         queues.hosts.setdefault(ws.host, {})[ws] = None
     usable = ws.linked and not ws.paused and not ws.draining
     if room.usable and not usable:
@@ -181,7 +182,8 @@ def _remove(queues: Queues, room: Room) -> None:
         _unlink(queues, demand, room)
     ws = room.ws
     del queues.rooms[ws]
-    host = room.traits[0]
+    host, slots = room.traits[:2]
+    queues.slots -= slots
     del queues.hosts[host][ws]
     if not queues.hosts[host]:
         del queues.hosts[host]

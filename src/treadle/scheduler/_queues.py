@@ -29,6 +29,7 @@ from treadle.scheduler._eligibility import (
     settle_reservation,
     unreserve,
 )
+from treadle.scheduler._near import nearer, note
 from treadle.scheduler._parts import cut
 from treadle.scheduler._placement import (
     LEAST_S,
@@ -72,6 +73,8 @@ def ready(books: Books, ts: TaskState) -> None:
         return
     demand = demand_of(books, ts)
     demand.push(ts)
+    if ts.deps is not None and demand.near:
+        note(books, ts)
     if demand.code == NO_WORKER:
         advance(ts, NO_WORKER)
     queues.awake[demand] = None
@@ -93,8 +96,11 @@ def withdraw(books: Books, ts: TaskState) -> None:
         return
     demand = demand_of(books, ts)
     demand.withdraw(ts)
-    if demand.hold is not None and not demand.n:
-        let_go(queues, demand)
+    if demand.hold is not None:
+        if demand.n:
+            queues.fresh[demand.hold] = None  # others may come before the head that it has now
+        else:
+            let_go(queues, demand)
 
 
 def has_room(books: Books, ws: WorkerState) -> None:
@@ -191,25 +197,27 @@ def _fill(books: Books) -> None:
 
 
 def _place_head(books: Books, demand: Demand) -> bool:
-    """Place a demand's best task; False if there is none, or no room for it."""
+    """Place a demand's best task, or one that has more on that worker; False if nobody has room."""
     ts = demand.peek()
     if ts is None:
         return False
     queues = books.queues
-    rows = 1
     rare = ts.rare
-    if rare is not None and rare.rows is not None:
-        rows = _rows_now(books, ts)
-    duration_s = ts.group.prefix.duration_s
-    if duration_s is None:
-        seconds = books.policy.unknown_s * rows
-        short = False
-    else:
-        seconds = max(LEAST_S, duration_s * rows)
-        short = demand.feedable and is_short(books, seconds)
+    rows = 1 if rare is None or rare.rows is None else _rows_now(books, ts)
+    seconds, short = _expected(books, demand, ts, rows)
     ws = choose(books, demand, ts, short=short)
     if ws is None:
         return False
+    if (
+        ts.deps is not None
+        and type(ws) is WorkerState
+        and demand.near
+        and (other := nearer(books, demand, ts, ws)) is not None
+    ):
+        demand.withdraw(other)
+        seconds, short = _expected(books, demand, other, 1)
+        _give(books, demand, other, ws, seconds, short=short)
+        return True
     demand.pop()
     if demand.hold is not None:
         let_go(queues, demand)
@@ -221,17 +229,36 @@ def _place_head(books: Books, demand: Demand) -> bool:
         rest = demand.base or demand
         rest.push(cut(books, ts, rows))
         queues.awake[rest] = None
+    _give(books, demand, ts, ws, seconds, short=short)
+    if demand.base is not None:
+        entry = queues.reserved.pop(ts)
+        settle_reservation(queues, entry.room, demand, entry.expected_s)
+    return True
+
+
+def _expected(books: Books, demand: Demand, ts: TaskState, rows: int) -> tuple[float, bool]:
+    """Seconds that so many rows of a task take a slot, and whether that is known to be short."""
+    duration_s = ts.group.prefix.duration_s
+    if duration_s is None:
+        return books.policy.unknown_s * rows, False
+    seconds = duration_s * rows
+    if seconds < LEAST_S:
+        seconds = LEAST_S
+    return seconds, demand.feedable and is_short(books, seconds)
+
+
+def _give(
+    books: Books, demand: Demand, ts: TaskState, ws: WorkerState, seconds: float, *, short: bool
+) -> None:
+    """Hand a task that has left its queue to a worker, and remember what that means for others."""
+    queues = books.queues
     start(books, ts, ws, seconds, ahead=short and seconds < books.policy.ahead_s)
     if not short:
         queues.rooms[ws].add_long(ts)
     if demand.idle and ws.slots_taken >= ws.slots and books.policy.hold_back:
         demand.filled(ws)
-    if demand.base is not None:
-        entry = queues.reserved.pop(ts)
-        settle_reservation(queues, entry.room, demand, entry.expected_s)
     if queues.tired:
         queues.tired.pop(ts, None)
-    return True
 
 
 def _rows_now(books: Books, ts: TaskState) -> int:

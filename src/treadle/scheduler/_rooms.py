@@ -32,6 +32,10 @@ class Room(Struct, eq=False):
     own: dict[Demand, Demand] = field(default_factory=dict)
     #: Seconds that these are expected to take.
     own_s: float = 0.0
+    #: Tasks that became ready and have their largest input there: priority, rank, serial, task. Some
+    #: have gone elsewhere since; and how long the list may be before these are left out.
+    near: list[tuple[float, int, int, TaskState]] = field(default_factory=list)
+    near_limit: int = 64
     #: Tasks that were sent there and may take long, and their attempts; some have ended since.
     long: dict[TaskState, int] = field(default_factory=dict)
     #: Slots that these have, and the seconds they are expected to take, when last counted; and
@@ -76,6 +80,8 @@ class Queues:
     def __init__(self) -> None:
         #: Every worker that is known.
         self.rooms: dict[WorkerState, Room] = {}
+        #: The slots of all of them.
+        self.slots = 0
         #: The same by host.
         self.hosts: dict[str, dict[WorkerState, None]] = {}
         #: Demands, by what they ask for; empty ones are dropped now and then.
@@ -105,5 +111,6 @@ class Queues:
         #: Demands with a walltime, and when the next worker lives too short for one of them.
         self.timed: dict[Demand, None] = {}
         self.next_expiry = NEVER
-        #: Draws so far.
+        #: Draws so far, and tasks listed so far with the worker that has their largest input.
         self.draws = 0
+        self.n_near = 0
