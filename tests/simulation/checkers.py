@@ -164,7 +164,8 @@ class Resolutions:
             if failures <= blamed.options.retries and not program.final:
                 return f"with {failures} failures and {blamed.options.retries} retries"
         elif kind == "killed":
-            deadly = blamed.deadly | (blamed.issued.keys() - blamed.ended)
+            unheard = blamed.issued.keys() - blamed.ended
+            deadly = blamed.deadly | blamed.doubtful | unheard
             if len(deadly) < DEATHS:
                 return f"after deaths in {sorted(deadly)} of {blamed.issued}"
         elif kind == "walltime":
@@ -299,6 +300,11 @@ class Attempts:
             for one in message.attempts:
                 if one.id in self.model.tasks:
                     self.model.tasks[one.id].started.add(one.attempt)
+        elif kind is wire.Beat:
+            listed = {(one.id, one.attempt) for one in message.attempts}
+            for id, attempt in self.model.given.get(worker, {}):
+                if (id, attempt) not in listed:  # perhaps it never arrived
+                    self.model.tasks[id].doubtful.add(attempt)
         elif kind is wire.Holding:
             for held in message.objects:
                 self._held(worker, held.id, held.attempt, held.rows)
