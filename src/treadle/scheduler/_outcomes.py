@@ -10,6 +10,7 @@ from treadle.scheduler import _queues as queues
 from treadle.scheduler._actors import call_died
 from treadle.scheduler._books import Books
 from treadle.scheduler._bundles import part
+from treadle.scheduler._departures import drain
 from treadle.scheduler._end import arrive, err, remember, tell_done
 from treadle.scheduler._loss import accuse, strike_off
 from treadle.scheduler._need import again
@@ -102,6 +103,8 @@ def returned(books: Books, ws: WorkerState, report: Returned) -> None:
     ts = current(books, ws, report.id, report.attempt, report.rows)
     if ts is None:
         return
+    if report.why == "drained" and not ws.draining:
+        drain(books, ws)  # it was told so before it was given up, or says so elsewhere soon
     for id, holder in report.missing:
         strike_off(books, id, holder)
     if ts.processing_on is ws:  # else what was struck off has ended it

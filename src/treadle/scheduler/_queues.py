@@ -116,8 +116,8 @@ def joined(books: Books, ws: WorkerState) -> None:
 
 
 def left(books: Books, ws: WorkerState) -> None:
-    """A worker is gone, or takes no more work."""
-    refresh(books, ws)
+    """A worker is gone, or takes no more work; but its actors may be asked while it drains."""
+    joined(books, ws)
 
 
 def actor_lives(books: Books, ts: TaskState) -> None:
@@ -322,8 +322,7 @@ def _call(books: Books) -> None:
         if home.code != MEMORY or rare is None or not rare.calls:
             continue
         ws = home.holders
-        room = queues.rooms.get(ws)
-        if room is None or not room.usable:
+        if not ws.linked or ws.paused:  # one that drains goes on answering
             continue  # they are looked at again when it is back
         calls = rare.calls
         while calls:

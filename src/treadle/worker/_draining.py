@@ -1,4 +1,7 @@
-"""The worker is to go: what has not begun is returned, what runs may end, data is served."""
+"""The worker is to go: what has not begun is returned, what runs may end, data is served.
+
+Actors cannot move: they go on answering until they are released, or the grace is over.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ def drain(b: Books) -> None:
         return
     b.draining = True
     for job in list(b.jobs.values()):
-        if job.stage <= Stage.ready:
+        if job.stage <= Stage.ready and job.run.home is None:
             give_up(b, job, "drained")
     for slot in b.slots.values():
         take_all_back(b, slot)

@@ -142,7 +142,7 @@ def feed_calls(b: Books) -> None:
         slot = actor.slot
         if slot is None or slot.dying or slot.running is not None or slot.fed:
             continue
-        if actor.calls and actor.calls[0].stage is Stage.ready and not b.draining:
+        if actor.calls and actor.calls[0].stage is Stage.ready:
             feed(b, slot, actor.calls.popleft())
 
 

@@ -22,6 +22,9 @@ from treadle.worker._job import BEGUN
 from treadle.worker._outcomes import acknowledged
 from treadle.worker._replica import HERE
 
+#: A grace that is none.
+_NO_END_S = 1e9
+
 
 def link_up(b: Books) -> None:
     b.out.hush()
@@ -73,6 +76,8 @@ def register(b: Books) -> None:
     if b.leaving is not None:
         left_s = max(0.0, b.grace_at - b.now) if b.grace_at is not None else 0.0
         b.out.tell(Leaving(b.leaving, left_s))
+    elif b.draining:  # the scheduler may have given it up since it said so
+        b.out.tell(Leaving("it was told to drain", _NO_END_S))
 
 
 def registered(b: Books, message: Registered) -> None:

@@ -106,10 +106,10 @@ def _enroll(b: Books, order: Run) -> None:
     lane = lane_of(b, order)
     why = ""
     actor = b.actors.get(order.home) if order.home is not None else None
-    if b.draining:
-        why = "drained"
-    elif order.home is not None and actor is None:
+    if order.home is not None and actor is None:
         why = "slot"
+    elif b.draining and actor is None:  # an actor goes on answering: it can be nowhere else
+        why = "drained"
     elif not can_ever_run(b, lane) or (rows > 1 and not isinstance(order.id, int)):
         why = "unfit"
     if why:

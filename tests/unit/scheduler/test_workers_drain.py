@@ -126,3 +126,24 @@ def test_an_actor_ends_with_a_worker_that_must_leave():
     (erred,) = cluster.told("client/ann", wire.Erred)
     assert "worker a" in erred.failure.text
     assert erred.failure.kind == "actor"
+
+
+def test_calls_go_to_an_actor_whose_worker_drains():
+    cluster = Cluster({"a": 1})
+    cluster.submit("ann", task("actor", actor=True))
+    cluster.finish("actor")
+    cluster.client("ann", wire.Retire(7, ("a",)))
+    cluster.submit("ann", task("call", home="actor"))
+    assert cluster.state("call") == "processing"
+    cluster.finish("call")
+    cluster.release("ann", "call", "actor")
+    assert wire.Depart() in live(cluster, 0.0)
+
+
+def test_who_says_that_it_drains_is_given_nothing_more():
+    cluster = Cluster({"a": 1})
+    cluster.submit("ann", task("x"))
+    attempt = cluster.ts("x").attempt
+    cluster.worker("a", wire.Returned("x", attempt, "drained"))
+    assert cluster.books.workers["a"].draining
+    assert cluster.state("x") == "no-worker"

@@ -137,7 +137,7 @@ def test_it_departs_when_it_is_told_to():
     assert bench.worker.wake_at is None
 
 
-def test_calls_that_wait_are_returned_and_the_actor_lives_on():
+def test_an_actor_goes_on_answering_while_the_worker_drains():
     bench = Bench()
     bench.run(1, actor=True)
     slot = bench.slot_of(1)
@@ -147,9 +147,22 @@ def test_calls_that_wait_are_returned_and_the_actor_lives_on():
     bench.tell(w.Began(slot, 10, 1))
     bench.run(11, home=1)
     bench.order(wire.Drain())
-    assert bench.said() == [returned(11, "drained")]
+    assert bench.said() == []
     bench.end(10, slot=slot)
-    assert 1 in bench.books.actors
+    assert bench.slot_of(11) == slot
+    bench.run(12, home=1)
+    bench.run(2)
+    assert bench.said() == [returned(2, "drained")]
+    assert bench.stage(12) is Stage.ready
+
+
+def test_who_was_told_to_drain_says_so_on_a_new_link():
+    bench = Bench()
+    bench.order(wire.Drain())
+    bench.tell(w.LinkDown(w.SCHEDULER))
+    bench.tell(w.LinkUp())
+    (leaving,) = bench.said(wire.Leaving)
+    assert leaving.why == "it was told to drain"
 
 
 def test_a_reset_ends_a_drain_by_order_but_not_our_own():
