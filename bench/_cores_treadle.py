@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from _cores import SLOTS, WORKERS, Graph
-
 from treadle import wire
 from treadle.scheduler import Scheduler, Send
 
