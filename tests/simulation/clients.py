@@ -235,6 +235,14 @@ class Client:
             for ask, what in self.asks.items()
             if ask not in asked
         ]
+        # How these ended may have been told on the link that was lost, and they be forgotten since.
+        said = {spec.id for one in again if type(one) is wire.Submit for spec in one.tasks}
+        said.update(id for one in again if type(one) is wire.Desire for id in one.ids)
+        open_ = tuple(
+            id for id, wish in self.wishes.items() if wish.told in OPEN and wish.part[0] not in said
+        )
+        if open_ and message.resumed:
+            again.append(wire.Desire(open_))
         self.unacked.clear()
         if again:
             self.unacked.append((self._beat, again))

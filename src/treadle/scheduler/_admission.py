@@ -60,9 +60,11 @@ def submit(books: Books, client: ClientState, message: Submit) -> None:
         if ts.code == RELEASED and ts.needed:
             need(books, ts)
     if message.wants is None and len(new) < len(message.tasks):
+        told = dict.fromkeys(new)
         for spec in message.tasks:  # some were known before: they are wanted, or wanted again
             for ts in tuple(parts_of(books, spec.id, len(spec.rows))):
-                desire(books, client, ts.id)
+                if ts not in told:
+                    desire(books, client, ts.id)
     books.slack += [ts for ts in new if ts.code == RELEASED and not ts.needed]
 
 

@@ -104,3 +104,11 @@ def test_what_is_known_goes_on_though_a_copy_of_its_message_is_refused():
     (refused,) = cluster.submit("ann", task("a"), task("b", "nobody"))
     assert refused.ids == ("b",)
     assert cluster.state("a") == "processing"
+
+
+def test_what_is_new_in_a_message_that_comes_again_is_told_once():
+    cluster = Cluster({"w": 1})
+    cluster.submit("ann", task("a"))
+    cluster.fail("a")
+    told = cluster.submit("ann", task("a"), task("b", "a"))
+    assert sorted(m.id for m in told if isinstance(m, wire.Erred)) == ["a", "b"]
