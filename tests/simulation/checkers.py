@@ -229,6 +229,8 @@ class Attempts:
         self.epochs: dict[str, tuple[int, int]] = {}
         #: When each link was seen lost.
         self.lost_at: dict[str, float] = {}
+        #: Workers that were told to leave: the end of one accuses nobody.
+        self.draining: dict[str, None] = {}
         #: When each worker was last heard of.
         self.heard_at: dict[str, float] = {}
 
@@ -242,6 +244,8 @@ class Attempts:
         elif type(message) is wire.Reset:
             self.world.sometimes("a worker was told to reset")
             self.model.doubt(worker)
+        elif type(message) is wire.Drain:
+            self.draining[worker] = None
         elif type(message) is wire.Stop and message.id in self.model.tasks:
             self.model.tasks[message.id].doubtful.add(message.attempt)
 
@@ -335,6 +339,7 @@ class Attempts:
             self.world.sometimes(f"a worker came back {when} its lease")
         self.epochs[worker] = max((message.epoch, message.number), (epoch, number))
         if message.epoch > epoch:
+            self.draining.pop(worker, None)
             self.model.may_accuse(worker)
             self.model.given.pop(worker, None)
 
@@ -393,6 +398,7 @@ class Attempts:
         for id, attempt in self.model.given.pop(worker, {}):
             known = self.model.tasks[id]
             counts = accuses and attempt == known.newest and attempt not in known.ended
+            counts = counts and worker not in self.draining
             if counts and attempt in known.started and known.rows == 1:
                 known.accusations += self._is_sure(known, attempt)
             known.doubtful.add(attempt)

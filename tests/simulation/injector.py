@@ -25,7 +25,11 @@ def _kill_worker(world: World, fault: Fault) -> None:
 
 
 def _arm(world: World, fault: Fault) -> None:
-    world.nodes[fault.node].armed.append(fault)
+    node = world.nodes[fault.node]
+    if fault.point == "spilling":  # only one with little memory does
+        small = [one for one in world.nodes.values() if one.plan.memory_bytes]
+        node = min(small, key=lambda one: one.plan.memory_bytes, default=node)
+    node.armed.append(fault)
 
 
 def _kill_slot(world: World, fault: Fault) -> None:

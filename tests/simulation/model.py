@@ -248,6 +248,13 @@ class Model:
             for dependent in self.dependents.get(one, ()):
                 seen.setdefault(dependent)
 
+    def runs_once(self, message: Any) -> bool:
+        """Whether the message may not be lost: a run, or what is said of an actor and its calls."""
+        if isinstance(message, Run | wire.Started):
+            return True
+        known = self.tasks.get(message.id)
+        return known is not None and (known.actor or known.home is not None)
+
     def is_needed(self, id: TaskId) -> bool:
         """Whether a client wants it, or something that depends on it; or somebody may, unseen."""
         if "fire" in self.world.swarm.features or "publish" in self.world.swarm.features:

@@ -101,7 +101,7 @@ class Pipe:
                 continue
             world.sometimes(f"a late copy of {type(message).__name__}")
             world.at(world.now + dice.spread(0.01, 60.0), self._late, Frame([message]))
-            if dice.chance(0.3) and not isinstance(message, wire.Run):
+            if dice.chance(0.3) and not world.model.runs_once(message):
                 world.sometimes("a message came only late")
                 frame.messages.remove(message)
 
