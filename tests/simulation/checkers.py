@@ -26,7 +26,7 @@ DEATHS = 3
 class Want:
     """What one client was told of one task."""
 
-    __slots__ = ("asked", "failure", "frame", "told", "wanted")
+    __slots__ = ("asked", "asked_by", "failure", "frame", "told", "wanted")
 
     def __init__(self) -> None:
         self.wanted = True
@@ -36,8 +36,17 @@ class Want:
         self.told = "pending"
         #: How it had failed, when that was last told.
         self.failure: Any = None
-        #: It was asked for (again) since it was told, so it may be told again.
-        self.asked = True
+        #: How often it was asked for since it was told: so often it may be told again.
+        self.asked = 1
+        #: The event by which it was asked for last.
+        self.asked_by = -1
+
+    def ask(self, event: int) -> None:
+        self.asked = self.asked + 1 if self.asked_by == event else 1
+        self.asked_by = event
+
+    def answer(self, event: int) -> None:
+        self.asked = self.asked - 1 if self.asked_by == event and self.asked else 0
 
 
 class Resolutions:
@@ -53,13 +62,15 @@ class Resolutions:
     def want(self, peer: str, ids: tuple[TaskId, ...], *, retry: bool = False) -> None:
         mine = self.wants.setdefault(peer, {})
         for id in ids:
-            want = mine.get(id)
-            if want is None:
-                if not retry:
-                    mine[id] = Want()
-                continue
-            want.asked = True
-            want.wanted = want.wanted or not retry
+            if id not in mine and not retry:
+                mine[id] = Want()
+            # A bundle is answered by parts, whichever of its rows was asked for.
+            bundle = self.model.tasks[id].bundle
+            for known in self.model.rows_of(bundle.id, bundle.rows):
+                if known.id in mine:
+                    mine[known.id].ask(self.world.events)
+            if id in mine and not retry:
+                mine[id].wanted = True
 
     def release(self, peer: str, ids: tuple[TaskId, ...]) -> None:
         for id in ids:
@@ -70,7 +81,7 @@ class Resolutions:
 
     def attach(self, peer: str) -> None:
         for want in self.wants.get(peer, {}).values():
-            want.asked = True
+            want.ask(self.world.events)
 
     def leave(self, peer: str) -> None:
         self.wants.pop(peer, None)
@@ -123,7 +134,7 @@ class Resolutions:
         if want.told != new:
             self.model.progress_at = self.world.now
         want.told = new
-        want.asked = False
+        want.answer(self.world.events)
 
     def _done(self, peer: str, done: wire.Done, known: Known, want: Want, place: int) -> None:
         self._tells(peer, done, want, "done")

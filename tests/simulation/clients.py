@@ -381,7 +381,7 @@ class Client:
 
     def _upload(self, id: TaskId, attempt: int, name: str, tries: int) -> None:
         known = self.world.model.tasks[id]
-        if self.vanished or known.value is None or tries > 20:
+        if self.vanished or known.value is None or tries > 500:
             return
         world = self.world
         node = world.nodes.get(name)
