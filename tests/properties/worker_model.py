@@ -161,7 +161,7 @@ class World:
         run = command.run
         key = (run.id, run.attempt)
         assert key in self.orders
-        assert not self.drained, "nothing is begun any longer"
+        assert run.home is not None or not self.drained, "nothing but calls is begun any longer"
         assert run.ahead or not process.reads, "only what is short is fed ahead"
         if run.home is not None:
             assert process.actor is not None
