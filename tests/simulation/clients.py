@@ -274,7 +274,8 @@ class Client:
 
     def _think(self, id: TaskId, wish: Wish) -> None:
         """Release it some time after it has ended, now and then only at the very end."""
-        if self.dice.chance(0.8):
+        # An actor holds its worker: one that is to be retired would never go.
+        if self.dice.chance(0.8) or self.world.model.tasks[id].actor:
             self.world.at(self.world.now + self.dice.spread(0.01, 30.0), self._enough, id, wish)
 
     def _enough(self, id: TaskId, wish: Wish) -> None:

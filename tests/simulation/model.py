@@ -231,7 +231,8 @@ class Model:
         known.cancel_asked = False
 
     def _renew_with_inputs(self, id: TaskId) -> None:
-        seen = {id: None}
+        bundle = self.tasks[id].bundle
+        seen = {known.id: None for known in self.rows_of(bundle.id, bundle.rows)}
         for one in seen_growing(seen):
             if one in self.tasks:
                 self.renew(self.tasks[one])
