@@ -6,7 +6,7 @@ ends it: within one, what may be released is gathered in `slack`, what is to be 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from treadle.scheduler._client import ClientState
 from treadle.scheduler._events import Send
@@ -28,6 +28,11 @@ FORGETFUL = "fire-and-forget"
 _ENDS = (Erred, Cancelled, Refused)
 #: Notes kept of one task.
 _NOTES = 50
+
+
+def _about(end: Any) -> object:
+    """What a later end of the same task has in common with an earlier one."""
+    return end.ids if type(end) is Refused else end.id
 
 
 class Books:
@@ -86,7 +91,7 @@ class Books:
             if to.linked:
                 sends.append(Send(to.peer, messages))
             elif type(to) is ClientState:
-                to.untold += [m for m in messages if type(m) in _ENDS]
+                to.untold.update((_about(m), m) for m in messages if type(m) in _ENDS)
         self.outbox = {}
         return sends
 

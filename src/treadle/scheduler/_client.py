@@ -32,9 +32,9 @@ class ClientState(Struct, eq=False):
     linked: bool = True
     lost_at: float = 0.0
     last_seen: float = 0.0
-    #: How tasks ended that it wanted and that are forgotten, while it had no link; told when it is
-    #: back. Empty while it is linked.
-    untold: list[Message] = field(default_factory=list)
+    #: How tasks ended that it wanted and that are forgotten, while it had no link: the last word of
+    #: each. Told when it is back; empty while it is linked.
+    untold: dict[object, Message] = field(default_factory=dict)
     #: What the publisher wrote about it.
     note: bytes = b""
 

@@ -64,11 +64,11 @@ def attach(books: Books, message: wire.Attach, source: str) -> None:
     client.linked = True
     client.last_seen = books.now
     books.send(client, wire.Attached(message.session, resumed))
-    for end in client.untold:
-        ts = None if type(end) is wire.Refused else books.tasks.get(end.id)  # type: ignore[attr-defined]
+    for end in client.untold.values():
+        ts = books.tasks.get(end.id) if isinstance(end, wire.Erred | wire.Cancelled) else None
         if ts is None or ts not in client.wants_what:
             books.send(client, end)
-    client.untold = []
+    client.untold = {}
     if resumed:
         _data.client_back(books, client)
     for ts in client.wants_what:

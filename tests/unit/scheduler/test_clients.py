@@ -62,6 +62,17 @@ def test_who_comes_back_is_told_how_tasks_ended_that_are_forgotten():
     assert [type(m) for m in cluster.attach("ann")] == [wire.Attached]
 
 
+def test_of_two_ends_of_one_task_the_last_is_told():
+    cluster = Cluster({"a": 1})
+    cluster.submit("ann", task("x"))
+    cluster.lose_link("client/ann")  # what comes now was on its way
+    cluster.client("ann", wire.Cancel(("x",), reason="first"))
+    cluster.submit("ann", task("x"))
+    cluster.client("ann", wire.Cancel(("x",), reason="second"))
+    _, *ends = cluster.attach("ann")
+    assert ends == [wire.Cancelled("x", "second")]
+
+
 def test_to_attach_twice_changes_nothing():
     cluster = Cluster({"a": 1})
     cluster.submit("ann", task("x"))
