@@ -132,7 +132,9 @@ def forget(books: Books, ts: TaskState, doom: Failure | None = None) -> None:
     group.n_tasks -= 1
     if not group.n_tasks:
         books.drop_group(group)
-    ts.deps = ts.dependers = ts.wanters = None
+    ts.deps = ts.dependers = ts.wanters = ts.exception_blame = None
+    if ts.rare is not None:
+        ts.rare.home = ts.rare.calls = None
 
 
 def drop_replica(ts: TaskState, ws: WorkerState) -> None:

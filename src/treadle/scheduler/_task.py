@@ -69,10 +69,13 @@ class Rare(Struct, eq=False):
     doom: Failure | None = None
 
 
-class TaskState(Struct, eq=False, repr_omit_defaults=True):
+class TaskState(Struct, eq=False, gc=False):
     """A task: what it is, where it is, whom it needs and who needs it.
 
     Equal only to itself. It is never pickled: its key names it anywhere else.
+
+    The garbage collector does not look at it: a pass over a million tasks would stop everything for
+    a tenth of a second. So whatever may lead back to it is cut when it is forgotten.
     """
 
     #: A number of its client's session, or the key a user chose; the key of `Books.tasks`.
