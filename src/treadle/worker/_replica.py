@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from treadle.wire import Attempt, Held, TaskId
+from treadle.wire import Held, TaskId
 from treadle.worker._job import Priority
 
 if TYPE_CHECKING:
@@ -87,9 +87,6 @@ class Replica(Struct, eq=False):
 
     def held(self) -> Held:
         return Held(self.id, self.attempt, self.nbytes, self.type, self.rows)
-
-    def as_attempt(self) -> Attempt:
-        return Attempt(self.id, self.attempt)
 
     def priority(self) -> Priority:
         """The best of those that want it."""

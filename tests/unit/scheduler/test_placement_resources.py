@@ -253,3 +253,11 @@ def test_a_worker_is_kept_free_for_the_best_of_large_tasks():
     assert given(cluster, "w") == ["a3"]
     end(cluster, "a3")
     assert given(cluster, "w") == ["early"]
+
+
+def test_a_worker_shows_what_is_taken_of_its_resources():
+    cluster = Cluster()
+    cluster.join("w", 2, resources=(("gpu", 2.0),))
+    assert cluster.books.workers["w"].used_resources == {"gpu": 0.0}
+    cluster.submit("ann", task("a", resources={"gpu": 0.5}))
+    assert cluster.books.workers["w"].used_resources == {"gpu": 0.5}
