@@ -35,7 +35,8 @@ def accuse(books: Books, ts: TaskState, what: str, exit_code: int | None) -> Non
     rare = ts.rarely()
     rare.suspicious += 1
     most = books.policy.deaths
-    failure = Failure("killed", "TaskKilled", f"{text}; that was death {rare.suspicious} of {most}")
+    count = f"that was death {rare.suspicious} of {most}"
+    failure = Failure("killed", "TaskDied", f"{text}; {count}", exit_code=exit_code)
     remember(ts, ws.id, failure)
     if rare.suspicious < most:
         again(books, ts, f"{text}; death {rare.suspicious} of {most}")

@@ -5,15 +5,19 @@ from __future__ import annotations
 from treadle.serialize._failure import PackedException, pack_exception, unpack_exception
 from treadle.serialize._packed import Outcome, PackedCall, unwrap_outcome
 from treadle.serialize._pickling import dumps, loads
+from treadle.serialize._spec import CallSpec, decode_spec, encode_spec
 from treadle.serialize._unpicklable import dumps_call, dumps_result, find_unpicklable
 
 __all__ = [
+    "CallSpec",
     "Outcome",
     "PackedCall",
     "PackedException",
+    "decode_spec",
     "dumps",
     "dumps_call",
     "dumps_result",
+    "encode_spec",
     "find_unpicklable",
     "loads",
     "pack_exception",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from treadle.wire import _client as c
+from treadle.wire import _shells as s
 from treadle.wire import _worker as w
 
 #: What a client may say to the scheduler.
@@ -34,6 +35,9 @@ FromClient = (
     | c.Retire
     | c.ClientBeat
     | c.Leave
+    | s.Code
+    | s.World
+    | s.Locate
 )
 #: What the scheduler may say to a client.
 ToClient = (
@@ -47,6 +51,8 @@ ToClient = (
     | c.Reply
     | c.Refused
     | c.Beaten
+    | s.Located
+    | s.Printed
 )
 #: What a worker may say to the scheduler.
 FromWorker = (
@@ -62,13 +68,30 @@ FromWorker = (
     | w.Status
     | w.Leaving
     | w.Beat
+    | s.Locate
+    | s.Printed
 )
 #: What the scheduler may say to a worker.
 ToWorker = (
-    w.Registered | w.Run | w.Stop | w.Free | w.Fetch | w.Drain | w.Depart | w.Reset | c.Beaten
+    w.Registered
+    | w.Run
+    | w.Stop
+    | w.Free
+    | w.Fetch
+    | w.Drain
+    | w.Depart
+    | w.Reset
+    | c.Beaten
+    | s.Code
+    | s.World
+    | s.Located
 )
 #: What two workers may say to each other.
 BetweenWorkers = w.GetData | w.Data | w.Busy
+#: What a client may say to a worker.
+ToHolder = w.GetData | w.Give | w.Taken
+#: What a worker may say to a client.
+FromHolder = w.Data | w.Spots | w.Busy | w.Given
 
 
 class Role(StrEnum):
@@ -86,4 +109,6 @@ SPOKEN: dict[tuple[Role, Role], object] = {
     (Role.worker, Role.scheduler): FromWorker,
     (Role.scheduler, Role.worker): ToWorker,
     (Role.worker, Role.worker): BetweenWorkers,
+    (Role.client, Role.worker): ToHolder,
+    (Role.worker, Role.client): FromHolder,
 }

@@ -38,6 +38,8 @@ TaskId: TypeAlias = (
 )
 WorkerId: TypeAlias = Name
 Ids = Annotated[tuple[TaskId, ...], Meta(max_length=MAX_ITEMS)]
+#: Where a process listens: 'unix:PATH' or 'tls://HOST:PORT'.
+Addresses = Annotated[tuple[Name, ...], Meta(max_length=64)]
 WorkerIds = Annotated[tuple[WorkerId, ...], Meta(max_length=MAX_ITEMS)]
 
 
@@ -85,10 +87,20 @@ class Input(Struct, frozen=True, array_like=True, gc=False):
     holders: WorkerIds
 
 
+class Spot(Struct, frozen=True, array_like=True, gc=False):
+    """Memory of a process of the same user on the same machine: `/proc/PID/fd/FD`, from `offset` on."""
+
+    pid: Count
+    fd: Count
+    offset: Bytes
+    nbytes: Bytes
+
+
 class Failure(Struct, frozen=True, array_like=True, gc=False):
     """Why a task has no result. Opaque to the scheduler but for its kind.
 
-    `kind`: whose fault it is, see `FAILURES`. `pickled` is loaded by its reader alone.
+    `kind`: whose fault it is, see `FAILURES`. `pickled` is loaded by its reader alone. `exit_code`:
+    of a process that died; negative for a signal's number.
     """
 
     kind: Name
@@ -96,6 +108,7 @@ class Failure(Struct, frozen=True, array_like=True, gc=False):
     text: Text
     pickled: bytes | None = None
     traceback: Text = ""
+    exit_code: Annotated[int, Meta(ge=-1024, le=2**32)] | None = None
 
 
 #: Kinds of failures, and what each means.

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from treadle.wire._terms import (
     MAX_ITEMS,
+    Addresses,
     Amount,
     Attempt,
     Bytes,
@@ -24,6 +25,7 @@ from treadle.wire._terms import (
     Name,
     Seconds,
     Serial,
+    Spot,
     TaskId,
     Text,
     WorkerId,
@@ -166,6 +168,8 @@ class Register(Message, frozen=True, gc=False):
     queued: Attempts = ()
     ended: Annotated[tuple[Outcome, ...], Meta(max_length=MAX_ITEMS)] = ()
     number: Serial = 0
+    #: Where others reach this worker, best first; its shell's affair.
+    addresses: Addresses = ()
 
 
 # --- the scheduler orders ----------------------------------------------------------------------
@@ -257,5 +261,41 @@ class Data(Message, frozen=True, gc=False):
 
 class Busy(Message, frozen=True, gc=False):
     """I am sending as much as I may; ask again later, or somebody else."""
+
+    ask: Serial
+
+
+# --- between a worker and a client -------------------------------------------------------------
+
+
+class Give(Message, frozen=True, gc=False):
+    """Take this object, as this attempt of `Upload`. Answer: `Given`.
+
+    `spot`: on the same machine, where its bytes stand; they do not change any more. Else they
+    follow as data.
+    """
+
+    ask: Serial
+    object: Held
+    spot: Spot | None = None
+
+
+class Given(Message, frozen=True, gc=False):
+    """I have it, or `error` says why not."""
+
+    ask: Serial
+    error: Text = ""
+
+
+class Spots(Message, frozen=True, gc=False):
+    """On the same machine, after `Data` in place of its bytes: where the objects stand, in the same
+    order; small ones as they are. Answer: `Taken`, once they are opened; until then they stay."""
+
+    ask: Serial
+    spots: Annotated[tuple[Spot | bytes, ...], Meta(max_length=MAX_ITEMS)]
+
+
+class Taken(Message, frozen=True, gc=False):
+    """I have opened, or read, all that this `Data` named."""
 
     ask: Serial

@@ -227,7 +227,7 @@ def test_a_task_that_killed_its_processes():
     for _ in range(3):
         cluster.die("a", -11)
     assert why(cluster, "a") == (
-        "task a failed: the process that ran the task died, too often: TaskKilled: the process "
+        "task a failed: the process that ran the task died, too often: TaskDied: the process "
         "that ran it on w died by signal 11 (SIGSEGV); that was death 3 of 3, after 3 attempts, "
         "involved in 3 deaths"
     )

@@ -109,8 +109,8 @@ def test_the_reason_names_the_message_that_is_wrong():
 
 
 def test_two_roles_without_a_link_have_no_decoder():
-    with pytest.raises(ValueError, match="no link from a client to a worker"):
-        decoder(Role.client, Role.worker)
+    with pytest.raises(ValueError, match="no link from a client to a client"):
+        decoder(Role.client, Role.client)
 
 
 SECRET = "correct horse battery staple"

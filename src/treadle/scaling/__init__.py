@@ -1,0 +1,1 @@
+"""How many blocks do we want? Pure."""
