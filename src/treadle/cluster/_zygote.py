@@ -1,0 +1,204 @@
+"""The process that slots are forked from: single-threaded, without a loop of its own.
+
+It imports what slots are to have from the start, then waits for the agent's orders. It ends with
+the agent (a signal, and the end of their socket), and takes with it all that its slots have
+started.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from treadle.cluster._prctl import adopt_orphans, die_with_parent
+from treadle.cluster._settings import WorkerSettings
+from treadle.cluster._slot import Start, become_slot
+from treadle.cluster._zygote_packets import (
+    Begin,
+    Ended,
+    Fork,
+    Forked,
+    FromZygote,
+    SlotFds,
+    decode_order,
+    encode,
+)
+
+#: Exit code of what could not be started.
+EX_OSERR = 71
+_MOST_ORDER = 1 << 20
+
+
+class _Over(BaseException):
+    """The agent has ended."""
+
+
+def main(argv: Sequence[str]) -> NoReturn:
+    """Be the zygote of the agent at the other end of a socket.
+
+    Args:
+        argv: the number of the socket's descriptor.
+    """
+    control = socket.socket(fileno=int(argv[0]))
+    control.set_inheritable(False)
+    parent = os.getppid()
+    if not die_with_parent(parent, signal.SIGKILL):
+        os._exit(0)
+    data = control.recv(_MOST_ORDER)
+    if not data:
+        os._exit(0)
+    order = decode_order(data)
+    assert isinstance(order, Begin)
+    zygote = Zygote(control, order.settings, parent)
+    zygote.prepare()
+    zygote.serve()
+
+
+class Zygote:
+    """Forks slots and tells of their ends."""
+
+    def __init__(self, control: socket.socket, settings: WorkerSettings, parent: int) -> None:
+        self._control = control
+        self._settings = settings
+        self._parent = parent
+        self._slots: dict[int, int] = {}
+        self._warning = ""
+
+    def prepare(self) -> None:
+        """Import what slots are to have, and leave it to the garbage collector no more."""
+        failed = []
+        for name in self._settings.preload:
+            try:
+                importlib.import_module(name)
+            except BaseException as error:  # noqa: BLE001 - an import runs code of the user's
+                traceback.print_exc()
+                failed.append(f"preload of {name!r} failed: {type(error).__name__}: {error}")
+        left = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
+        if left:
+            failed.append(f"preload left threads behind: {', '.join(left)}")
+        self._warning = "; ".join(failed)
+        gc.collect()
+        gc.freeze()
+
+    def serve(self) -> NoReturn:
+        """Do as the agent says until it has ended."""
+        self._wake, wake = socket.socketpair()
+        self._wake.setblocking(False)
+        wake.setblocking(False)
+        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _ignore)
+        signal.signal(signal.SIGINT, _ignore)
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        adopt_orphans()
+        try:
+            if not die_with_parent(self._parent, signal.SIGTERM):
+                raise _Over
+            self._serve(wake)
+        except _Over:
+            pass
+        except BaseException:  # noqa: BLE001 - whatever it is, no slot may be left behind
+            traceback.print_exc()
+        self._end_all()
+        os._exit(0)
+
+    def _serve(self, wake: socket.socket) -> None:
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == self._control.fileno():
+                    self._obey(wake)
+                else:
+                    self._wake.recv(4096)
+                    self._reap()
+
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
+        # A batch system may send it to all processes of a job: what that means the agent decides.
+        if os.getppid() != self._parent:
+            raise _Over
+
+    # --- slots ---------------------------------------------------------------------------------
+
+    def _obey(self, wake: socket.socket) -> None:
+        data, fds, _, _ = socket.recv_fds(self._control, _MOST_ORDER, 8)
+        if not data:
+            raise _Over
+        try:
+            order = decode_order(data)
+            if isinstance(order, Fork):
+                self._fork(order, SlotFds(*fds))
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _fork(self, order: Fork, fds: SlotFds) -> None:
+        zygote = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError:
+            traceback.print_exc()
+            return self._tell(Ended(order.slot, 0, EX_OSERR))
+        if pid == 0:
+            try:
+                signal.set_wakeup_fd(-1)
+                self._control.close()
+                become_slot(
+                    Start(order.slot, order.rank, zygote, self._settings, self._warning), fds
+                )
+            finally:
+                os._exit(EX_OSERR)
+        self._slots[pid] = order.slot
+        return self._tell(Forked(order.slot, pid))
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if found is None:
+                return
+            # While it is a zombie its number belongs to nobody else.
+            slot = self._slots.pop(found.si_pid, None)
+            if slot is not None:
+                _kill_group(found.si_pid)
+            _, status = os.waitpid(found.si_pid, 0)
+            if slot is not None:
+                self._tell(Ended(slot, found.si_pid, os.waitstatus_to_exitcode(status)))
+
+    def _tell(self, news: FromZygote) -> None:
+        try:
+            self._control.send(encode(news))
+        except OSError:
+            raise _Over from None
+
+    def _end_all(self) -> None:
+        for pid in self._slots:
+            _kill_group(pid)
+
+
+def _kill_group(leader: int) -> None:
+    for kill in (os.killpg, os.kill):  # it may have ended before it led a group
+        try:
+            kill(leader, signal.SIGKILL)
+        except OSError:
+            pass
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """For signals whose default would end the process; an ignored one would stay so in children."""
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

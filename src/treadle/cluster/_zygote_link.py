@@ -1,0 +1,178 @@
+"""The agent's side of its zygote: starts it, orders slots, hears of their ends.
+
+All methods are called on the agent's loop, and so are those it calls. When the zygote is lost, its
+slots are ended, each end is told, and last of all the loss.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import IO, Any, Final
+
+from treadle.cluster._settings import WorkerSettings
+from treadle.cluster._slot_places import thread_variables
+from treadle.cluster._zygote_packets import Begin, Fork, Forked, SlotFds, decode_news, encode
+
+_MOST_NEWS: Final = 4096
+_COMMAND: Final = "import sys; from treadle.cluster._zygote import main; main(sys.argv[1:])"
+
+#: slot, its process
+OnStarted = Callable[[int, int], None]
+#: slot, its process (0: none could be started), exit code (negative: a signal's number), whether
+#: it was ended because its zygote was lost
+OnEnded = Callable[[int, int, int, bool], None]
+#: the zygote's exit code
+OnLost = Callable[[int], None]
+
+
+class Zygote:
+    """A zygote process. It is started by exec, at once."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_started: OnStarted,
+        on_ended: OnEnded,
+        on_lost: OnLost,
+    ) -> None:
+        self._loop = loop
+        self._on_started = on_started
+        self._on_ended = on_ended
+        self._on_lost = on_lost
+        #: Processes of slots that have not been told as ended.
+        self._pids: dict[int, int] = {}
+        self._ranks: dict[int, int] = {}
+        self._unsent: deque[tuple[bytes, list[int]]] = deque()
+        self._closing = False
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = _start(settings, theirs.fileno())
+        self._control.setblocking(False)
+        self._send(encode(Begin(settings)), [])
+        loop.add_reader(self._control.fileno(), self._hear)
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    def fork(self, slot: int, fds: SlotFds) -> None:
+        """Have a slot started. The descriptors may be closed when this returns."""
+        taken = set(self._ranks.values())
+        rank = next(i for i in range(len(taken) + 1) if i not in taken)
+        self._ranks[slot] = rank
+        self._send(encode(Fork(slot, rank)), list(fds))
+
+    def close(self) -> None:
+        """End it and all its slots; nothing more is told. Waits for its end, a moment."""
+        if self._closing:
+            return
+        self._closing = True
+        self._loop.remove_reader(self._control.fileno())
+        self._loop.remove_writer(self._control.fileno())
+        for _, fds in self._unsent:
+            _close_all(fds)
+        self._unsent.clear()
+        self._kill_slots()
+        self._control.close()  # it ends by itself: it may have more to end than we know of
+        try:
+            self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    # --- the socket ----------------------------------------------------------------------------
+
+    def _send(self, data: bytes, fds: list[int]) -> None:
+        if not self._unsent and self._send_now(data, fds):
+            return
+        self._unsent.append((data, [os.dup(fd) for fd in fds]))
+        self._loop.add_writer(self._control.fileno(), self._go_on)
+
+    def _send_now(self, data: bytes, fds: list[int]) -> bool:
+        try:
+            socket.send_fds(self._control, [data], fds)
+        except BlockingIOError:
+            return False
+        except OSError:  # it is dead: its end of the socket tells
+            pass
+        return True
+
+    def _go_on(self) -> None:
+        while self._unsent and self._send_now(*self._unsent[0]):
+            _close_all(self._unsent.popleft()[1])
+        if not self._unsent:
+            self._loop.remove_writer(self._control.fileno())
+
+    def _hear(self) -> None:
+        while not self._closing:
+            try:
+                data = self._control.recv(_MOST_NEWS)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                return self._lose()
+            news = decode_news(data)
+            if isinstance(news, Forked):
+                self._pids[news.slot] = news.pid
+                self._on_started(news.slot, news.pid)
+            else:
+                self._pids.pop(news.slot, None)
+                self._ranks.pop(news.slot, None)
+                self._on_ended(news.slot, news.pid, news.exit_code, False)
+
+    # --- its end -------------------------------------------------------------------------------
+
+    def _lose(self) -> None:
+        slots, pids = list(self._ranks), dict(self._pids)
+        self.close()
+        for slot in slots:
+            self._on_ended(slot, pids.get(slot, 0), -signal.SIGKILL, True)
+        self._on_lost(self._process.returncode)
+
+    def _kill_slots(self) -> None:
+        for pid in self._pids.values():
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except OSError:
+                pass
+
+
+def _start(settings: WorkerSettings, control: int) -> subprocess.Popen[bytes]:
+    environment = {
+        **os.environ,
+        **thread_variables(settings.threads_per_slot),
+        **settings.environment,
+    }
+    log: IO[Any] | int = subprocess.DEVNULL
+    if settings.log_dir:
+        log = open(os.path.join(settings.log_dir, "zygote.log"), "ab")  # noqa: SIM115 - closed below
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", _COMMAND, str(control)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            pass_fds=(control,),
+            start_new_session=True,
+        )
+    finally:
+        if not isinstance(log, int):
+            log.close()
+
+
+def _close_all(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
