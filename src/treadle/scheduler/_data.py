@@ -62,7 +62,7 @@ def scatter(books: Books, client: ClientState, message: wire.Scatter) -> None:
     """
     workers = takers(books, message.workers) or takers(books, message.workers, paused=True)
     wrong = _fault(books, client, message)
-    if wrong is None and not workers:
+    if wrong is None and not workers and not message.patient:
         wrong = _nobody(books, message.workers)
     if wrong is not None:
         books.refuse("scatter")

@@ -147,13 +147,15 @@ class FireAndForget(Message, frozen=True, gc=False):
 class Scatter(Message, frozen=True, gc=False):
     """I have this data; tell me which workers to give it to (`Upload`).
 
-    `copies`: on how many workers each item shall be.
+    `copies`: on how many workers each item shall be. `patient`: while there is no worker that may
+    have it, it is known, and waits for the first that comes; else it is refused.
     """
 
     ask: Serial
     items: Annotated[tuple[DataSpec, ...], Meta(max_length=MAX_ITEMS)]
     workers: WorkerIds = ()
     copies: Count = 1
+    patient: bool = False
 
 
 class Replicate(Message, frozen=True, gc=False):
@@ -312,7 +314,7 @@ class Retried(Message, frozen=True, gc=False):
 
 class Upload(Message, frozen=True, gc=False):
     """Give each item, as this attempt, to these workers (answer to `Scatter`, or again after a
-    worker was lost)."""
+    worker was lost). None: it is there, or no worker is; who it is then given to is told later."""
 
     ask: Serial
     items: Annotated[tuple[tuple[TaskId, Serial, WorkerIds], ...], Meta(max_length=MAX_ITEMS)]

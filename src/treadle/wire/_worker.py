@@ -245,7 +245,10 @@ class Reset(Message, frozen=True, gc=False):
 
 
 class GetData(Message, frozen=True, gc=False):
-    """Send me these objects. Answer: `Data` or `Busy`."""
+    """Send me these objects. Answer: `Data` or `Busy`.
+
+    Attempt 0: the newest you have, for clients, who are told of no attempts.
+    """
 
     ask: Serial
     objects: Attempts

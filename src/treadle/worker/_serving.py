@@ -22,7 +22,8 @@ def get_data(b: Books, message: GetData, source: str) -> None:
     found: dict[tuple[int | str, int], Replica] = {}
     missing = []
     for each in message.objects:
-        replica = b.store.get((each.id, each.attempt))
+        attempt = each.attempt or b.newest.get(each.id, 0)
+        replica = b.store.get((each.id, attempt))
         if replica is None or replica.place not in HERE or replica.place is Place.slot:
             missing.append(each.id)
         else:

@@ -89,6 +89,16 @@ def test_without_a_worker_nothing_is_created_and_the_client_is_told() -> None:
     assert cluster.books.tasks == {}
 
 
+def test_patient_data_waits_for_the_first_worker_and_so_do_tasks_that_need_it() -> None:
+    cluster = Cluster()
+    assert targets(scatter(cluster, "x", patient=True)) == {"x": ()}
+    cluster.submit(task("y", "x"))
+    assert cluster.state("y") == "waiting"
+    assert targets(cluster.join("w")) == {"x": ("w",)}
+    holding(cluster, "w", "x")
+    assert cluster.state("y") == "processing"
+
+
 def test_why_no_worker_can_take_data_names_each() -> None:
     cluster = Cluster({"a": 1, "b": 1})
     cluster.client("ann", wire.Retire(1, ("a",)))

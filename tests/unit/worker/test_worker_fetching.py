@@ -268,6 +268,13 @@ def test_a_peer_gets_what_is_here_and_is_told_what_is_not():
     assert len(bench.books.transfers) == 1
 
 
+def test_who_knows_no_attempt_gets_the_newest():
+    bench = Bench()
+    bench.tell(w.Stored(1, 3, 10))
+    bench.tell(w.Stored(1, 7, 10))
+    assert ask_for(bench, 1) == [wire.Data(1, held(1, attempt=7))]
+
+
 def test_what_is_being_sent_stays_until_it_has_left():
     for over in (w.Sent("p1", 1), w.LinkDown("p1")):
         bench = Bench()
