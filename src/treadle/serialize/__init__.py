@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from treadle.serialize._buffers import Packed, pack, unpack
 from treadle.serialize._failure import PackedException, pack_exception, unpack_exception
 from treadle.serialize._packed import Outcome, PackedCall, unwrap_outcome
 from treadle.serialize._pickling import dumps, loads
@@ -11,6 +12,7 @@ from treadle.serialize._unpicklable import dumps_call, dumps_result, find_unpick
 __all__ = [
     "CallSpec",
     "Outcome",
+    "Packed",
     "PackedCall",
     "PackedException",
     "decode_spec",
@@ -20,7 +22,9 @@ __all__ = [
     "encode_spec",
     "find_unpicklable",
     "loads",
+    "pack",
     "pack_exception",
+    "unpack",
     "unpack_exception",
     "unwrap_outcome",
 ]

@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Callable
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import cloudpickle
 
@@ -20,6 +20,8 @@ from treadle.serialize._modules import (
     travels_by_value,
 )
 
+T = TypeVar("T")
+
 
 def dump(pickler: Callable[[io.BytesIO, int], Any], obj: object) -> bytes:
     """The bytes that a pickler makes of an object."""
@@ -30,6 +32,11 @@ def dump(pickler: Callable[[io.BytesIO, int], Any], obj: object) -> bytes:
 
 def dump_by_value(obj: object) -> bytes:
     """Pickle, with `__main__` and the modules beside the script by value."""
+    return by_value(obj, dump)
+
+
+def by_value(obj: object, dump: Callable[[Any, object], T]) -> T:
+    """What `dump` makes with a pickler of the same rule, which it is given first."""
     try:
         return dump(_ValuePickler, obj)
     except KeyboardInterrupt:

@@ -16,10 +16,12 @@ import pickle
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 from treadle.errors import DeserializationError, SerializationError
 from treadle.serialize._modules import PROTOCOL, module_of, reference_through_app, travels_by_value
+
+T = TypeVar("T")
 
 
 class _NeedsValue(Exception):
@@ -72,15 +74,15 @@ def loads(payload: bytes) -> Any:
     except BaseException as error:
         raise DeserializationError(
             f"the {len(payload)} bytes of a pickle cannot be loaded here "
-            f"({type(error).__name__}: {_text(error)})"
+            f"({type(error).__name__}: {text_of(error)})"
         ) from error
 
 
 def guarded(
-    pickle_it: Callable[[object], bytes],
+    pickle_it: Callable[[object], T],
     obj: object,
     explain: Callable[[BaseException], SerializationError],
-) -> bytes:
+) -> T:
     """`pickle_it(obj)`, where everything but the user's own Ctrl-C ends as `explain(error)`."""
     try:
         return pickle_it(obj)
@@ -94,7 +96,8 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def _text(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """What an exception says, if it can."""
     try:
         return str(error)
     except BaseException:  # noqa: BLE001 - the text of a user's exception is user code
@@ -106,12 +109,14 @@ def _text(error: BaseException) -> str:
 
 def _plain(obj: object, *, home: bool = False) -> bytes:
     buffer = io.BytesIO()
-    pickler = _HomePickler if home else _PlainPickler
+    pickler = PlainHome if home else PlainValue
     pickler(buffer, PROTOCOL).dump(obj)
     return buffer.getvalue()
 
 
-class _PlainPickler(pickle.Pickler):
+class PlainValue(pickle.Pickler):
+    """Stops at what has to travel by value."""
+
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, (FunctionType, type)):
             module = module_of(obj)
@@ -121,7 +126,9 @@ class _PlainPickler(pickle.Pickler):
         return NotImplemented
 
 
-class _HomePickler(pickle.Pickler):
+class PlainHome(pickle.Pickler):
+    """Stops at what has to travel by value even to where it came from."""
+
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, (FunctionType, type)) and module_of(obj) == "__main__":
             raise _NeedsValue("__main__")

@@ -41,12 +41,14 @@ def dumps_result(result: object, func: object = None) -> bytes:
         SerializationError: a part cannot be pickled; it names the path to it.
     """
 
-    def explain(error: BaseException) -> SerializationError:
-        path, reason = find_unpicklable(result) or ("", describe(error))
-        what = "the result" if func is None else f"the result of {_name_of(func)}"
-        return SerializationError(what, path, reason)
+    return guarded(dumps_home, result, lambda error: explain_value(result, error, func))
 
-    return guarded(dumps_home, result, explain)
+
+def explain_value(value: object, error: BaseException, func: object = None) -> SerializationError:
+    """Why a value that `func`, if given, returned cannot be pickled."""
+    path, reason = find_unpicklable(value) or ("", describe(error))
+    what = "the result" if func is None else f"the result of {_name_of(func)}"
+    return SerializationError(what, path, reason)
 
 
 def find_unpicklable(obj: object) -> tuple[str, str] | None:

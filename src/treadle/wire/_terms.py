@@ -88,12 +88,16 @@ class Input(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Spot(Struct, frozen=True, array_like=True, gc=False):
-    """Memory of a process of the same user on the same machine: `/proc/PID/fd/FD`, from `offset` on."""
+    """Memory of a process of the same user on the same machine: `/proc/PID/fd/FD`, from `offset` on.
+
+    `inode`: which memory it is, since numbers of descriptors are used again; 0: not said.
+    """
 
     pid: Count
     fd: Count
     offset: Bytes
     nbytes: Bytes
+    inode: Serial = 0
 
 
 class Failure(Struct, frozen=True, array_like=True, gc=False):
