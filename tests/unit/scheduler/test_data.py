@@ -92,7 +92,7 @@ def test_without_a_worker_nothing_is_created_and_the_client_is_told() -> None:
 def test_patient_data_waits_for_the_first_worker_and_so_do_tasks_that_need_it() -> None:
     cluster = Cluster()
     assert targets(scatter(cluster, "x", patient=True)) == {"x": ()}
-    cluster.submit(task("y", "x"))
+    cluster.submit("ann", task("y", "x"))
     assert cluster.state("y") == "waiting"
     assert targets(cluster.join("w")) == {"x": ("w",)}
     holding(cluster, "w", "x")
