@@ -1,0 +1,298 @@
+"""The scheduler's shell: links on one side, the machine on the other, a clock between.
+
+Two rules. *It decides nothing*: each frame is one event of the machine's, and what the machine says
+is to be sent is sent. *It loads nothing*: what clients and workers send for each other is kept and
+passed on as bytes.
+
+A peer has one link that counts: that by which it last attached or registered. When a new one comes
+before the old one was seen to end, the machine is told of the old one's loss first; what an
+abandoned link still brings is dropped. Between machines, who is silent is lost when its lease is
+over; on this machine a client that has a link is alive, and one whose process has ended is gone.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import replace
+
+from treadle import scheduler, wire
+from treadle.cluster._server_exits import Exits
+from treadle.cluster._server_peers import Link, Peer
+from treadle.cluster._server_shelf import Shelf
+from treadle.scheduler import SHELL, LinkLost, PeerGone, Policy, Scheduler, Send, Tick
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from treadle.cluster._settings import SchedulerSettings
+    from treadle.wire import Message
+
+_log = logging.getLogger(__name__)
+
+#: Messages that change who is there, or that are between the shells.
+_NOT_PLAIN: Final = frozenset(
+    (
+        wire.Attach,
+        wire.Register,
+        wire.Leave,
+        wire.Code,
+        wire.World,
+        wire.Locate,
+        wire.Printed,
+    )
+)
+#: Says nothing: the machine hears that its sender is alive.
+_ALIVE: Final = wire.Release(())
+
+
+class SchedulerServer:
+    """One scheduler.
+
+    Args:
+        settings: what it is told.
+        loop: where it lives; everything here happens on its thread.
+        world: the surroundings of tasks, if they are known already.
+        crashed: called when the machine has failed: nothing can go on.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        settings: SchedulerSettings,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        crashed: Callable[[BaseException], None],
+        world: wire.World | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings
+        self.machine = Scheduler(
+            Policy(
+                beat_s=settings.beat_s,
+                lease_s=settings.lease_s,
+                prefetch_s=settings.prefetch_s,
+                deaths=settings.deaths,
+            )
+        )
+        self.shelf = Shelf(world)
+        #: The link that counts of each peer.
+        self.peers: dict[str, Peer] = {}
+        #: Every link there is.
+        self.links: dict[Peer, None] = {}
+        #: What was dropped, by reason.
+        self.dropped: dict[str, int] = {}
+        #: When the last client left (at first: when this began), and whether it said goodbye.
+        self.alone_since: float | None = clock()
+        self.goodbye = False
+        #: Called when a client has come or gone.
+        self.on_clients: Callable[[], None] = lambda: None
+        self._loop = loop
+        self._clock = clock
+        self._crashed = crashed
+        self._exits = Exits(loop, self._gone)
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._closed = False
+
+    def attach(self, link: Link) -> Peer | str:
+        """Take a link whose handshake has ended: who hears it, or why it is refused."""
+        if self._closed:
+            return "this scheduler is about to end"
+        if not link.peer.startswith(("worker/", "client/")):
+            return f"a scheduler has nothing to say to {link.peer[:60]!r}"
+        peer = Peer(self, link)
+        self.links[peer] = None
+        return peer
+
+    def close(self, why: str) -> None:
+        """End all links; workers are told to end. Nothing is handled any more."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._exits.close()
+        for peer in list(self.links):
+            if peer.is_worker and peer.current:
+                peer.link.send([wire.Depart()])
+            peer.link.close(why)
+
+    # --- what peers say ----------------------------------------------------------------------
+
+    def hear(self, peer: Peer, messages: list[Message]) -> None:
+        """A frame has come from a peer."""
+        for message in messages:
+            if type(message) in _NOT_PLAIN:
+                messages = self._sort_out(peer, messages)
+                break
+        if not messages or self._closed:
+            return
+        if peer.current:
+            self._step(messages, peer.name, None)
+        elif type(messages[0]) is wire.Register:
+            self._step(messages, peer.name, peer)  # of an older process: it is told to end
+        else:
+            self._drop("frames of a link that does not count")
+
+    def fail(self, peer: Peer, message: Message, why: str) -> None:
+        """A message cannot be sent: who waits for what it said hears why."""
+        _log.error("a %s to %s cannot be sent: %s", type(message).__name__, peer.name, why)
+        if isinstance(message, wire.Run):
+            failure = wire.Failure("internal", "WireError", why)
+            failed = wire.Failed(message.id, message.attempt, failure, 0.0, final=True)
+            self._step(failed, peer.name, None)
+        elif isinstance(message, wire.Done) and message.inline is not None:
+            peer.tell([replace(message, inline=None)])
+        elif isinstance(message, wire.Reply) and not message.error:
+            peer.tell([wire.Reply(message.ask, error=f"the answer cannot be sent: {why}"[:2_000])])
+        else:
+            peer.link.close(f"a message for it cannot be sent: {why}")
+
+    def lose(self, peer: Peer, why: str) -> None:
+        """A link has ended."""
+        self.links.pop(peer, None)
+        if self._closed or not peer.current:
+            return
+        if not peer.goodbye:
+            _log.info("the link to %s is lost: %s", peer.name, why)
+        self._abandon(peer)
+        self._exits.ended(peer)
+
+    def _sort_out(self, peer: Peer, messages: list[Message]) -> list[Message]:
+        """Do what is the shell's own; what is left is for the machine."""
+        rest = []
+        for message in messages:
+            kind = type(message)
+            if kind is wire.Code:
+                self.shelf.keep_code(message)  # type: ignore[arg-type]
+            elif kind is wire.World:
+                self.shelf.keep_world(message)  # type: ignore[arg-type]
+            elif isinstance(message, wire.Locate):
+                places = self.shelf.places(message.workers)
+                peer.tell([wire.Located(message.ask, places)])
+            elif isinstance(message, wire.Printed):
+                self._pass_on(message)
+            else:
+                if isinstance(message, wire.Attach | wire.Register):
+                    self._greet(peer, message)
+                elif kind is wire.Leave and peer.current:
+                    peer.goodbye = True
+                rest.append(message)
+        return rest
+
+    def _greet(self, peer: Peer, message: wire.Attach | wire.Register) -> None:
+        """A peer comes with a link: from now on this one counts, unless it is an older process."""
+        old = self.peers.get(peer.name)
+        if isinstance(message, wire.Register):
+            if peer.name != f"worker/{message.worker}":
+                return  # the machine refuses it
+            if old is not None and old is not peer and message.epoch < old.epoch:
+                return
+            peer.epoch = message.epoch
+            self.shelf.keep_place(message)
+        else:
+            peer.session = message.session
+            peer.goodbye = False
+        if old is not None and old is not peer:
+            self._abandon(old)
+            old.link.close("another link of the same name has come")
+        self.peers[peer.name] = peer
+        if not peer.current:
+            peer.current = True
+            self._exits.watch(peer)
+            if not peer.is_worker:
+                self.alone_since = None
+                self.on_clients()
+
+    def _abandon(self, peer: Peer) -> None:
+        """A link counts no longer; the machine is told that it is lost."""
+        peer.current = False
+        del self.peers[peer.name]
+        if peer.is_worker:
+            self.shelf.drop_place(peer.name[7:])
+        self._step(LinkLost(peer.name), SHELL, None)
+        if not peer.is_worker and not any(not other.is_worker for other in self.peers.values()):
+            self.alone_since = self._clock()
+            self.goodbye = peer.goodbye
+            self.on_clients()
+
+    def _pass_on(self, message: wire.Printed) -> None:
+        """A task has printed: its client may want to see that."""
+        session = wire.session_of(message.id)
+        if session is None:
+            ts = self.machine.books.tasks.get(message.id)
+            wanters = [] if ts is None else [client.peer for client in ts.who_wants]
+            clients = [peer for name in wanters if (peer := self.peers.get(name))]
+        else:
+            clients = [peer for peer in self.peers.values() if peer.session == session]
+        for client in clients:
+            client.print(message)
+
+    def _gone(self, peer: Peer, epoch: int) -> None:
+        """The process that had this link has surely ended."""
+        now = self.peers.get(peer.name)
+        if now is None or now is peer or (peer.is_worker and now.epoch <= epoch):
+            self._step(PeerGone(peer.name), SHELL, None)
+
+    # --- the machine -------------------------------------------------------------------------
+
+    def _step(self, event: Any, source: str, origin: Peer | None) -> None:
+        """One step of the machine; `origin` is answered by its own link, though it does not count."""
+        machine = self.machine
+        try:
+            sends = machine.handle(event, source=source, now=self._clock())
+            if self.settings.validate:
+                scheduler.check(machine)
+        except Exception as error:  # noqa: BLE001 - a bug of ours; nobody may wait for ever
+            self._crash(error)
+            return
+        for send in sends:
+            self._send(send, origin)
+        wake_at = machine.wake_at
+        if wake_at is not None and (self._timer is None or wake_at < self._timer_at):
+            self._arm(wake_at)
+
+    def _send(self, send: Send, origin: Peer | None) -> None:
+        peer = self.peers.get(send.to)
+        if origin is not None and origin.name == send.to:
+            peer = origin
+        if peer is None:
+            self._drop("messages to a peer without a link")
+            return
+        messages = send.messages
+        if peer.is_worker:
+            messages = peer.told.with_needed(messages, self.shelf)
+        peer.tell(messages)
+
+    def _arm(self, wake_at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = wake_at
+        self._timer = self._loop.call_later(max(0.0, wake_at - self._clock()), self._wake)
+
+    def _wake(self) -> None:
+        """The timer has rung: if time for a tick has come, clients of this machine are alive."""
+        self._timer = None
+        wake_at = self.machine.wake_at
+        if wake_at is None or self._closed:
+            return
+        if wake_at > self._clock():
+            self._arm(wake_at)
+            return
+        for peer in list(self.peers.values()):
+            if peer.link.same_machine and not peer.is_worker and not peer.goodbye:
+                self._step(_ALIVE, peer.name, None)
+        self._step(Tick(), SHELL, None)
+
+    def _crash(self, error: BaseException) -> None:
+        if not self._closed:
+            _log.critical("the scheduler's machine has failed", exc_info=error)
+            self.close(f"the scheduler has failed: {error!r}"[:500])
+            self._crashed(error)
+
+    def _drop(self, reason: str) -> None:
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1
