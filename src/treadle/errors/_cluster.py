@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from treadle.errors._tree import TreadleError
+from treadle.errors._tree import BadStateException, ExecutorError, TreadleError
 
 #: The signals that end processes, by number, as on Linux.
 _SIGNALS = {
@@ -87,8 +87,16 @@ class HandshakeRefused(TreadleError):
     """Another process does not take this one for a peer; the text has its reason."""
 
 
-class TooManyJobFailuresError(TreadleError):
-    """Blocks end as soon as they start; the text has the end of what they wrote."""
+class TooManyJobFailuresError(BadStateException):
+    """Blocks end as soon as they start; the text has the end of what they wrote.
+
+    Args:
+        executor: the executor, or its label.
+        reason: what became of its blocks.
+    """
+
+    def __init__(self, executor: object, reason: str):
+        ExecutorError.__init__(self, getattr(executor, "label", executor), reason)
 
 
 # --- providers of blocks -------------------------------------------------------------------------

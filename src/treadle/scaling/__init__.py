@@ -1,1 +1,8 @@
-"""How many blocks do we want? Pure."""
+"""How many blocks do we want? A pure machine: what is there goes in, orders come out."""
+
+from __future__ import annotations
+
+from treadle.scaling._history import EARLY_S, History, Past
+from treadle.scaling._states import TERMINAL_STATES, JobState
+
+__all__ = ["EARLY_S", "TERMINAL_STATES", "History", "JobState", "Past"]
