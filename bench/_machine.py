@@ -10,7 +10,9 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-LIBRARIES = ("treadle", "distributed", "parsl", "msgspec", "uvloop")
+LIBRARIES = (
+    "treadle", "distributed", "frisky", "joblib", "loky", "parsl", "ray", "msgspec", "uvloop"
+)  # fmt: skip
 
 
 def facts(command: str) -> dict[str, str]:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Collection, Iterable
+import uuid
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from _engines import ENGINES
+from _family import MARK, end_family
 
 if TYPE_CHECKING:
     from _rows import Measure
 
-CHILD = Path(__file__).with_name("_child.py")
+
+class Kind(Protocol):
+    """A class of engines, as far as it is looked at here."""
+
+    title: str
+    module: str
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Why it cannot run here, or None."""
+
 
 #: Measure, engine and figure.
 Key = tuple[str, str, str]
@@ -43,13 +55,18 @@ class Book:
 
 def run_all(
     measures: Iterable[Measure],
-    engines: Collection[str],
+    engines: Mapping[str, Kind],
+    child: Path,
     *,
     scale: float,
     repeat: int,
     limit_s: float,
 ) -> Book:
-    """Take all measures; one repetition asks all engines before the next begins."""
+    """Take all measures; one repetition asks all engines before the next begins.
+
+    Args:
+        child: the program that takes one measure of one engine.
+    """
     book = Book()
     for measure in measures:
         asked = [name for name in measure.engines if name in engines]
@@ -58,25 +75,38 @@ def run_all(
                 if (measure.name, name) in book.absent:
                     continue
                 print(f"{measure.name} {number + 1}: {name}", file=sys.stderr)
-                _run_one(book, measure, name, max(1, round(measure.size * scale)), limit_s)
+                size = max(1, round(measure.size * scale))
+                what = engines[name].module if measure.name == "start" else str(size)
+                command = [sys.executable, str(child), name, measure.name, what]
+                reason = engines[name].missing() or _run_one(book, command, limit_s)
+                if reason is not None:
+                    book.absent[measure.name, name] = reason
     return book
 
 
-def _run_one(book: Book, measure: Measure, name: str, size: int, limit_s: float) -> None:
-    reason = ENGINES[name].missing()
-    if reason is not None:
-        book.absent[measure.name, name] = reason
-        return
-    what = ENGINES[name].module if measure.name == "start" else str(size)
-    command = [sys.executable, str(CHILD), name, measure.name, what]
+def _run_one(book: Book, command: list[str], limit_s: float) -> str | None:
+    """Run one measure of one engine; why there are no figures, if there are none."""
+    name, measure = command[2:4]
+    # Daemons that an engine leaves behind are known by it, and end with the session.
+    environment = {
+        **os.environ,
+        MARK: uuid.uuid4().hex,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
+    program = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s)
+        out, err = program.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
-        book.absent[measure.name, name] = f"not done after {limit_s:g} s"
-        return
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no words"])[-1]
-        book.absent[measure.name, name] = f"exit code {done.returncode}: {last}"
-        return
-    for figure, value in json.loads(done.stdout.splitlines()[-1]).items():
-        book.values.setdefault((measure.name, name, figure), []).append(value)
+        return f"not done after {limit_s:g} s"
+    finally:
+        end_family(environment[MARK])
+        program.wait()
+    if program.returncode:
+        last = (err.strip().splitlines() or ["no words"])[-1]
+        return f"exit code {program.returncode}: {last}"
+    for figure, value in json.loads(out.splitlines()[-1]).items():
+        book.values.setdefault((measure, name, figure), []).append(value)
+    return None

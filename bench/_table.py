@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from _engines import ENGINES
-from _rows import ROWS, Row
-
 if TYPE_CHECKING:
-    from _runs import Book
+    from _rows import Row
+    from _runs import Book, Kind
 
 OURS = "treadle"
 
 
-def as_markdown(book: Book, engines: Sequence[str], facts: dict[str, str], repeat: int) -> str:
+def as_markdown(
+    heading: str,
+    book: Book,
+    all_rows: Sequence[Row],
+    engines: Mapping[str, Kind],
+    facts: dict[str, str],
+    repeat: int,
+) -> str:
     """Facts, then a line for each figure: best (median) and, beside it, the ratio to ours."""
-    lines = ["# What a task costs in the kernel", ""]
+    lines = [f"# {heading}", ""]
     lines += [f"- {name}: {value}" for name, value in facts.items()]
     lines += [
         "",
@@ -25,14 +30,14 @@ def as_markdown(book: Book, engines: Sequence[str], facts: dict[str, str], repea
         f"peer's, how many times Treadle's best goes into it (above 1: Treadle is better). Each "
         f"run is a fresh process with two workers.",
         "",
-        "| | " + " | ".join(ENGINES[name].title for name in engines) + " |",
+        "| | " + " | ".join(engine.title for engine in engines.values()) + " |",
         "|---|" + "---:|" * len(engines),
     ]
-    rows = [row for row in ROWS if _has_any(book, row, engines)]
+    rows = [row for row in all_rows if _has_any(book, row, tuple(engines))]
     for row in rows:
         cells = [_cell(book, row, name) for name in engines]
         lines.append(f"| {row.title}, {row.unit} | " + " | ".join(cells) + " |")
-    notes = sorted({f"{ENGINES[n].title}, {m}: {why}" for (m, n), why in book.absent.items()})
+    notes = sorted({f"{engines[n].title}, {m}: {why}" for (m, n), why in book.absent.items()})
     if notes:
         lines += ["", "No figures:", "", *[f"- {note}" for note in notes]]
     return "\n".join(lines) + "\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from _engines import ENGINES
 from _machine import facts
-from _rows import MEASURES
+from _rows import MEASURES, ROWS
 from _runs import run_all
 from _table import as_json, as_markdown
 
@@ -40,15 +40,19 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Measure, print, write."""
     options = parse(argv)
+    engines = {name: ENGINES[name] for name in options.engines}
     book = run_all(
         [m for m in MEASURES if m.name in options.only and (options.million or not m.long)],
-        options.engines,
+        engines,
+        Path(__file__).with_name("_child.py"),
         scale=options.scale,
         repeat=options.repeat,
         limit_s=options.limit,
     )
     where = facts(shlex.join(["scripts/bench", "kernel", *argv]))
-    table = as_markdown(book, options.engines, where, options.repeat)
+    table = as_markdown(
+        "What a task costs in the kernel", book, ROWS, engines, where, options.repeat
+    )
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "kernel.md").write_text(table, encoding="utf-8")
     report = as_json(book, options.engines, where, options.repeat)

@@ -12,22 +12,22 @@ dependencies; the kernel runs what is ready on what it has.
     with treadle.load():
         print(double(double(10)).result())
 
-Importing this is light: the kernel's own modules come with the first `load`.
+Importing this is light: each name is loaded when it is first used, so that a worker's processes
+pay for what they use alone.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from treadle.app.app import bash_app, join_app, python_app
-from treadle.config import Config
-from treadle.data_provider.files import File
-from treadle.dataflow._names import AUTO_LOGNAME
-from treadle.dataflow.futures import AppFuture, put
-from treadle.executors.threads import ThreadPoolExecutor
-
 if TYPE_CHECKING:
+    from treadle.app.app import bash_app, join_app, python_app
+    from treadle.config import Config
+    from treadle.data_provider.files import File
+    from treadle.dataflow._names import AUTO_LOGNAME
     from treadle.dataflow.dflow import DataFlowKernel, DataFlowKernelLoader
+    from treadle.dataflow.futures import AppFuture, put
+    from treadle.executors.threads import ThreadPoolExecutor
     from treadle.log_config import set_file_logger, set_stream_logger
 
 __version__ = "0.1.0"
@@ -53,7 +53,16 @@ __all__ = [
 
 #: Names that are looked up when first used, and where they are.
 _LATER = {
+    "AUTO_LOGNAME": "treadle.dataflow._names",
+    "AppFuture": "treadle.dataflow.futures",
+    "Config": "treadle.config",
     "DataFlowKernel": "treadle.dataflow.dflow",
+    "File": "treadle.data_provider.files",
+    "ThreadPoolExecutor": "treadle.executors.threads",
+    "bash_app": "treadle.app.app",
+    "join_app": "treadle.app.app",
+    "put": "treadle.dataflow.futures",
+    "python_app": "treadle.app.app",
     "set_file_logger": "treadle.log_config",
     "set_stream_logger": "treadle.log_config",
 }
@@ -94,12 +103,18 @@ def _loader() -> type[DataFlowKernelLoader]:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module 'treadle' has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - see the head
 
-    value = globals()[name] = getattr(import_module(_LATER[name]), name)
-    return value
+    if name in _LATER:
+        value = globals()[name] = getattr(import_module(_LATER[name]), name)
+        return value
+    if not name.startswith("_"):  # `treadle.errors`, as if it had been imported
+        try:
+            return import_module(f"treadle.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"treadle.{name}":
+                raise
+    raise AttributeError(f"module 'treadle' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -37,6 +37,27 @@ def test_importing_the_face_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
+def test_importing_the_face_loads_next_to_nothing_of_its_own():
+    program = "import sys, treadle; print([m for m in sys.modules if m.startswith('treadle.')])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd="/"
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_room_is_there_without_an_import_of_its_own():
+    program = "import treadle; print(treadle.errors.AppTimeout.__name__, treadle.config.__name__)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd="/"
+    )
+    assert done.stdout.split() == ["AppTimeout", "treadle.config"]
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'treadle' has no attribute 'pyton_app'"):
+        treadle.pyton_app  # noqa: B018 - asking is the test
+
+
 def test_the_face_names_what_it_has():
     assert sorted(set(treadle.__all__)) == sorted(treadle.__all__)
     assert [name for name in treadle.__all__ if not hasattr(treadle, name)] == []
