@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from treadle._version import VERSION
+
 if TYPE_CHECKING:
     from treadle.app.app import bash_app, join_app, python_app
     from treadle.config import Config
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from treadle.executors.threads import ThreadPoolExecutor
     from treadle.log_config import set_file_logger, set_stream_logger
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "AUTO_LOGNAME",
