@@ -70,6 +70,7 @@ from treadle.wire._handshake import (
     Party,
     Rejected,
     Step,
+    sorry,
 )
 from treadle.wire._links import (
     SPOKEN,
@@ -256,6 +257,7 @@ __all__ = [
     "header",
     "read_chunk",
     "session_of",
+    "sorry",
     "split",
     "task_id",
     "verify",

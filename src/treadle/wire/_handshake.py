@@ -180,6 +180,11 @@ class Handshake:
         return Step(answer, ended)
 
 
+def sorry(reason: str) -> bytes:
+    """The frame that says no, for a side that has reasons of its own after all agreed."""
+    return _framed(Sorry(reason))
+
+
 def objection(opener: Party, listener: Party) -> str | None:
     """Why these two may have no link, in the words of the side that opened it; None if they may."""
     this, that = f"this {_shown(opener.role)}", _other(opener, listener)

@@ -1,0 +1,280 @@
+"""Opening links: to an address, or over a socket that was inherited.
+
+Of several addresses all are tried at once, but only one at a time is said hello to: who listens
+there never sees two links of which one ends at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from treadle.cluster._greeting import Greeting
+from treadle.cluster._link import Ear, Link, Tally
+from treadle.cluster._security import stranger_on_this_machine
+from treadle.cluster._stream import words
+from treadle.cluster._tls import Secure
+from treadle.errors import HandshakeRefused
+from treadle.wire import HANDSHAKE_S, Party
+
+if TYPE_CHECKING:
+    import ssl
+
+    from treadle.cluster._security import Identity
+
+#: A listener whose queue is full is asked again so soon: the system does not tell when it is not.
+_AGAIN_S = 0.01
+
+
+async def dial(
+    addresses: Sequence[str],
+    *,
+    me: Party,
+    expect: str | None,
+    ear: Ear,
+    identity: Identity | None = None,
+    timeout_s: float = HANDSHAKE_S,
+    tally: Tally | None = None,
+) -> Link:
+    """A link to who listens at one of these addresses.
+
+    Its ear may hear from it as soon as who awaits this has been given the link.
+
+    Args:
+        addresses: 'unix:PATH' or 'tls://HOST:PORT'.
+        expect: who must be there, as 'role/ID'.
+        identity: this side's credential; nothing is reached on a network without one.
+
+    Raises:
+        HandshakeRefused: the other side does not want this one; the text has its reason.
+        ConnectionError: nobody was reached; the text names each address, and why.
+    """
+    if not addresses:
+        raise ConnectionError(f"there is no address of {expect or 'the other side'}")
+    attempt = _Attempt(me, expect, ear, identity, timeout_s, tally or Tally())
+    try:
+        async with asyncio.timeout(timeout_s):
+            link = await attempt.first_of(addresses)
+    except TimeoutError:
+        link = None
+    finally:
+        attempt.drop_others()
+    if link is not None:
+        return link
+    raise attempt.error(addresses)
+
+
+def adopt(
+    sock: socket.socket,
+    *,
+    me: Party,
+    opens: bool,
+    expect: str | None,
+    ear_for: Callable[[Link], Ear],
+    loop: asyncio.AbstractEventLoop,
+    timeout_s: float | None = None,
+    tally: Tally | None = None,
+) -> asyncio.Future[Link]:
+    """A link over one end of a socket pair, which it owns from now on.
+
+    Args:
+        opens: this side speaks first; the other side must not.
+        timeout_s: how long the handshake may take; None: until the other side has ended.
+
+    The future raises `HandshakeRefused` or `ConnectionError`.
+    """
+    future: asyncio.Future[Link] = loop.create_future()
+    greeting = Greeting(
+        loop,
+        me,
+        opens=opens,
+        expect=expect,
+        admit=ear_for,
+        ended=lambda outcome: _settle(future, outcome),
+        tally=tally or Tally(),
+        same_machine=True,
+        timeout_s=timeout_s,
+    )
+    task = loop.create_task(_adopt(loop, sock, greeting, opens=opens))
+    future.add_done_callback(lambda _: task.cancel() if future.cancelled() else None)
+    return future
+
+
+# --- details -----------------------------------------------------------------------------------
+
+
+async def _adopt(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, greeting: Greeting, *, opens: bool
+) -> None:
+    try:
+        await connect(loop, sock, greeting)
+    except OSError as error:
+        greeting.give_up(ConnectionError(f"the inherited socket cannot be used: {words(error)}"))
+        return
+    except asyncio.CancelledError:
+        greeting.give_up(ConnectionError("cancelled"))
+        raise
+    if opens:
+        greeting.hello()
+
+
+async def connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, greeting: Greeting) -> None:
+    """Give a connected socket to a greeting. The socket is closed if that fails."""
+    try:
+        sock.setblocking(False)
+        await loop.connect_accepted_socket(lambda: greeting, sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _settle(future: asyncio.Future[Link], outcome: Link | Exception) -> None:
+    if future.done():
+        if isinstance(outcome, Link):
+            outcome.close("nobody waits for it any more")
+    elif isinstance(outcome, Link):
+        future.set_result(outcome)
+    elif isinstance(outcome, HandshakeRefused | ConnectionError):
+        future.set_exception(outcome)
+    else:
+        future.set_exception(ConnectionError(str(outcome)))
+
+
+class _Attempt:
+    """All that is tried to reach one peer."""
+
+    def __init__(
+        self,
+        me: Party,
+        expect: str | None,
+        ear: Ear,
+        identity: Identity | None,
+        timeout_s: float,
+        tally: Tally,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._me = me
+        self._expect = expect
+        self._ear = ear
+        self._identity = identity
+        self._context: ssl.SSLContext | None = None
+        self._timeout_s = timeout_s
+        self._tally = tally
+        self._tasks: list[asyncio.Task[None]] = []
+        self._greetings: list[Greeting] = []
+        #: Those whose turn it is to be said hello to; None for each that has failed.
+        self._ready: asyncio.Queue[tuple[Greeting, asyncio.Future[Link], str] | None]
+        self._ready = asyncio.Queue()
+        self._errors: dict[str, Exception] = {}
+
+    async def first_of(self, addresses: Sequence[str]) -> Link | None:
+        """The first that shakes hands; None if none does."""
+        candidates = list(dict.fromkeys(addresses))
+        self._tasks = [self._loop.create_task(self._try(address)) for address in candidates]
+        for left in range(len(candidates), 0, -1):
+            ready = await self._ready.get()
+            if ready is None:
+                continue
+            greeting, future, address = ready
+            if left > 1:  # it may be somebody who never answers: others get their turn
+                self._loop.call_later(
+                    self._timeout_s / 2, greeting.give_up, TimeoutError("it does not answer")
+                )
+            greeting.hello()
+            try:
+                return await future
+            except (HandshakeRefused, ConnectionError) as error:
+                self._errors[address] = error
+        return None
+
+    def drop_others(self) -> None:
+        """Close what has not become a link."""
+        for task in self._tasks:
+            task.cancel()
+        for greeting in self._greetings:
+            greeting.give_up(ConnectionError("another address was faster"))
+
+    def error(self, addresses: Sequence[str]) -> Exception:
+        """Why there is no link."""
+        refused = [e for e in self._errors.values() if isinstance(e, HandshakeRefused)]
+        if refused:
+            return refused[0]
+        who = self._expect or "anybody"
+        silent = f"no answer within {self._timeout_s:g} s"
+        each = [f"{address}: {self._errors.get(address, silent)}" for address in addresses]
+        return ConnectionError(f"{who} cannot be reached ({'; '.join(each)})")
+
+    # --- details -----------------------------------------------------------------------------
+
+    async def _try(self, address: str) -> None:
+        try:
+            ready = await self._reach(address)
+        except OSError as error:
+            self._errors[address] = ConnectionError(words(error))
+            ready = None
+        except ValueError as error:
+            self._errors[address] = ConnectionError(str(error))
+            ready = None
+        self._ready.put_nowait(ready)
+
+    async def _reach(self, address: str) -> tuple[Greeting, asyncio.Future[Link], str]:
+        path = address.removeprefix("unix:")
+        secure = None
+        if path != address:
+            sock = await _connect_unix(path)
+        else:
+            if self._identity is None:
+                raise ValueError("a credential is needed to speak with another machine")
+            if self._context is None:
+                self._context = self._identity.context(listens=False)
+            sock = await _connect_tcp(self._loop, address)
+            secure = Secure(self._context, listens=False)
+        future: asyncio.Future[Link] = self._loop.create_future()
+        greeting = Greeting(
+            self._loop,
+            self._me,
+            opens=True,
+            expect=self._expect,
+            admit=lambda _: self._ear,
+            ended=lambda outcome: _settle(future, outcome),
+            tally=self._tally,
+            secure=secure,
+            same_machine=secure is None,
+        )
+        self._greetings.append(greeting)
+        future.add_done_callback(_seen)
+        await connect(self._loop, sock, greeting)
+        await greeting.ready
+        return greeting, future, address
+
+
+def _seen(future: asyncio.Future[Link]) -> None:
+    """An error that nobody waits for is no news."""
+    if not future.cancelled():
+        future.exception()
+
+
+async def _connect_unix(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        while True:
+            try:
+                sock.connect(path)
+                break
+            except BlockingIOError:
+                await asyncio.sleep(_AGAIN_S)
+        if why := stranger_on_this_machine(sock):
+            raise PermissionError(errno.EPERM, why)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _connect_tcp(loop: asyncio.AbstractEventLoop, address: str) -> socket.socket:
+    raise NotImplementedError(address, os.name)
