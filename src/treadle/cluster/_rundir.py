@@ -24,9 +24,9 @@ _LOCK = "lock"
 
 
 class RunDirectory:
-    """A directory that this process holds. Use `create`."""
+    """A directory of a run's. Use `create`; without a lock it is another process's to hold."""
 
-    def __init__(self, path: str, lock: int) -> None:
+    def __init__(self, path: str, lock: int | None = None) -> None:
         self.path = path
         self._lock: int | None = lock
 

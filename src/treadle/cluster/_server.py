@@ -21,13 +21,14 @@ from msgspec.structs import replace
 
 from treadle import scheduler, wire
 from treadle.cluster._server_exits import Exits
-from treadle.cluster._server_peers import Link, Peer
+from treadle.cluster._server_peers import Peer
 from treadle.cluster._server_shelf import Shelf
 from treadle.scheduler import SHELL, LinkLost, PeerGone, Policy, Scheduler, Send, Tick
 
 if TYPE_CHECKING:
     import asyncio
 
+    from treadle.cluster._link import Link
     from treadle.cluster._settings import SchedulerSettings
     from treadle.wire import Message
 
@@ -89,7 +90,11 @@ class SchedulerServer:
         self.alone_since: float | None = clock()
         self.goodbye = False
         #: Called when a client has come or gone.
-        self.on_clients: Callable[[], None] = lambda: None
+        self.on_clients: Callable[[], None] = _nothing
+        #: Called with each peer whose link has ended.
+        self.on_lost: Callable[[Peer], None] = _nothing
+        #: Called after each step of the machine, for who waits until it is not `is_busy`.
+        self.on_step: Callable[[], None] | None = None
         self._loop = loop
         self._clock = clock
         self._crashed = crashed
@@ -107,6 +112,11 @@ class SchedulerServer:
         peer = Peer(self, link)
         self.links[peer] = None
         return peer
+
+    @property
+    def is_busy(self) -> bool:
+        """A task is on some worker, and has not ended."""
+        return any(ws.processing for ws in self.machine.books.workers.values())
 
     def close(self, why: str) -> None:
         """End all links; workers are told to end. Nothing is handled any more."""
@@ -155,12 +165,14 @@ class SchedulerServer:
     def lose(self, peer: Peer, why: str) -> None:
         """A link has ended."""
         self.links.pop(peer, None)
-        if self._closed or not peer.current:
+        if self._closed:
             return
-        if not peer.goodbye:
-            _log.info("the link to %s is lost: %s", peer.name, why)
-        self._abandon(peer)
-        self._exits.ended(peer)
+        if peer.current:
+            if not peer.goodbye:
+                _log.info("the link to %s is lost: %s", peer.name, why)
+            self._abandon(peer)
+            self._exits.ended(peer)
+        self.on_lost(peer)
 
     def _sort_out(self, peer: Peer, messages: list[Message]) -> list[Message]:
         """Do what is the shell's own; what is left is for the machine."""
@@ -255,6 +267,8 @@ class SchedulerServer:
         wake_at = machine.wake_at
         if wake_at is not None and (self._timer is None or wake_at < self._timer_at):
             self._arm(wake_at)
+        if self.on_step is not None:
+            self.on_step()
 
     def _send(self, send: Send, origin: Peer | None) -> None:
         peer = self.peers.get(send.to)
@@ -296,3 +310,7 @@ class SchedulerServer:
 
     def _drop(self, reason: str) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
+
+
+def _nothing(*args: object) -> None:
+    """Nobody wants to know."""

@@ -9,7 +9,6 @@ pile up is closed.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec.structs import replace
@@ -18,9 +17,7 @@ from treadle.cluster._server_shelf import Told
 from treadle.wire import Chunk, Done, Message, Printed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from treadle.wire import Party
+    from treadle.cluster._link import Link
 
 #: Bytes that may wait in a link before messages wait here.
 BACKLOG_BYTES: Final = 16 << 20
@@ -29,33 +26,6 @@ _SLICE: Final = 2_000
 MOST_HELD: Final = 2_000_000
 #: Bytes of results that are held inside of messages; beyond that their reader fetches them.
 _HELD_INLINE: Final = 64 << 20
-
-
-class Link(Protocol):
-    """What the scheduler needs of a link."""
-
-    peer: str
-    party: Party
-    same_machine: bool
-
-    @property
-    def pid(self) -> int:
-        """The process at its other end, if it is on this machine and known; else 0."""
-
-    @property
-    def backlog(self) -> int:
-        """Bytes that the other side has not taken."""
-
-    def send(self, messages: Sequence[Message]) -> None:
-        """Send these, in order, in the same turn of the loop."""
-
-    def send_chunks(
-        self, frames: Iterator[tuple[bytes, memoryview]], then: Callable[[], None]
-    ) -> None:
-        """Send these as the socket drains; `then` is called when all before has left."""
-
-    def close(self, why: str = "") -> None:
-        """End it."""
 
 
 class Heard(Protocol):

@@ -46,14 +46,15 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
 
 
 class SchedulerSettings(Struct, frozen=True, kw_only=True):
-    """One scheduler. `beat_s`, `lease_s`, `prefetch_s`, `deaths`: see `treadle.scheduler.Policy`.
+    """One scheduler. `run_dir`: a private directory for its sockets, which its owner holds; empty:
+    it makes one of its own, and takes it away at its end. `beat_s`, `lease_s`, `prefetch_s`, `deaths`: see `treadle.scheduler.Policy`.
 
     `listen_tls`: it takes links from other machines too. `linger_s`: so long after its last client
     has gone without a goodbye it ends; None: never.
     """
 
     run: str
-    run_dir: str
+    run_dir: str = ""
     connection_file: str = ""
     listen_tls: bool = False
     addresses: tuple[str, ...] = ()

@@ -18,7 +18,6 @@ import tempfile
 from pathlib import Path
 from typing import IO, Final
 
-import treadle
 from treadle.cluster._settings import NodeSettings, to_json
 from treadle.errors import ConfigurationError
 
@@ -34,9 +33,11 @@ class NodeProcess:
     `sock` is this process's end of the link; whoever adopts it closes it, and the node ends.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], sock: socket.socket, log: Path) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], sock: socket.socket, log: IO[bytes]
+    ) -> None:
         self.sock = sock
-        self.log = log
+        self._log = log
         self._process = process
 
     @property
@@ -73,7 +74,12 @@ class NodeProcess:
 
     def log_tail(self, lines: int = 20) -> str:
         """The last lines that it wrote."""
-        return tail_of(self.log, lines)
+        return tail_of(self._log, lines)
+
+    def close(self) -> None:
+        """Let go of its log and of `sock`."""
+        self._log.close()
+        self.sock.close()
 
 
 def spawn_node(settings: NodeSettings) -> NodeProcess:
@@ -84,37 +90,43 @@ def spawn_node(settings: NodeSettings) -> NodeProcess:
         OSError: there is no memory, or there are no descriptors, for one more process.
     """
     mine, theirs = socket.socketpair()
+    log = open_log(settings.scheduler.log_dir or settings.scheduler.run_dir)
     try:
-        log = Path(settings.scheduler.log_dir or settings.scheduler.run_dir) / LOG_NAME
         with theirs, _inheritable(to_json(settings)) as told:
-            arguments = ["--settings-fd", str(told.fileno()), "--link-fd", str(theirs.fileno())]
-            process = start_process(
-                ["node", *arguments], log, keep=(told.fileno(), theirs.fileno())
-            )
+            descriptors = (told.fileno(), theirs.fileno())
+            arguments = ["--settings-fd", str(descriptors[0]), "--link-fd", str(descriptors[1])]
+            process = start_process(["node", *arguments], log, keep=descriptors)
     except BaseException:
         mine.close()
+        log.close()
         raise
     return NodeProcess(process, mine, log)
 
 
+def open_log(folder: str) -> IO[bytes]:
+    """What a node writes to: a file in this folder, or one without a name if there is none."""
+    if not folder:
+        return _nameless("treadle-log")
+    return open(Path(folder) / LOG_NAME, "a+b", buffering=0, opener=_private)
+
+
 def start_process(
-    arguments: list[str], log: Path, *, keep: tuple[int, ...] = ()
+    arguments: list[str], log: IO[bytes], *, keep: tuple[int, ...] = ()
 ) -> subprocess.Popen[bytes]:
     """Start `python -m treadle ARGUMENTS`, in a session of its own; what it writes goes to the log.
 
     Args:
         keep: descriptors that it inherits.
     """
-    with open(log, "ab", opener=_private) as output:
-        return subprocess.Popen(
-            [*python_command(), "-m", "treadle", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=environment(),
-            pass_fds=keep,
-            start_new_session=True,
-        )
+    return subprocess.Popen(
+        [*python_command(), "-m", "treadle", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env=environment(),
+        pass_fds=keep,
+        start_new_session=True,
+    )
 
 
 def python_command() -> list[str]:
@@ -144,7 +156,7 @@ def python_command() -> list[str]:
 
 def environment() -> dict[str, str]:
     """This process's environment, with which another Python finds the same Treadle."""
-    root = str(Path(treadle.__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     path = os.environ.get("PYTHONPATH", "")
     known = [*path.split(os.pathsep), *site.getsitepackages(), site.getusersitepackages()]
     if root in known or sys.flags.ignore_environment:
@@ -152,27 +164,28 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root}
 
 
-def tail_of(log: Path, lines: int = 20) -> str:
+def tail_of(log: IO[bytes], lines: int = 20) -> str:
     """The last lines of a file, as far as it can be read; 8 KiB at most."""
     try:
-        with open(log, "rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - 8192))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
+        size = os.fstat(log.fileno()).st_size
+        data = os.pread(log.fileno(), 8192, max(0, size - 8192))
+    except (OSError, ValueError):
         return ""
-    return "\n".join(text.splitlines()[-lines:])
+    return "\n".join(data.decode("utf-8", "replace").splitlines()[-lines:])
 
 
 def _inheritable(data: bytes) -> IO[bytes]:
     """A file without a name, with these bytes, to be read from its beginning."""
-    if hasattr(os, "memfd_create"):
-        file: IO[bytes] = os.fdopen(os.memfd_create("treadle-settings"), "w+b", buffering=0)
-    else:
-        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the caller closes it
+    file = _nameless("treadle-settings")
     file.write(data)
     file.seek(0)
     return file
+
+
+def _nameless(name: str) -> IO[bytes]:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create(name), "w+b", buffering=0)
+    return tempfile.TemporaryFile(buffering=0)
 
 
 def _private(path: str, flags: int) -> int:
