@@ -79,6 +79,10 @@ class ResultLost(TreadleError):
     """A result was there, every copy of it is gone, and it cannot be computed again."""
 
 
+class StoreDamaged(TreadleError):
+    """An object of a worker's store is not what was put into it: that copy of it is gone."""
+
+
 class TaskUnfit(TreadleError):
     """No worker can ever run the task; the text says what it asks for and what there is."""
 
