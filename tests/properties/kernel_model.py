@@ -59,6 +59,13 @@ class Life:
     inner_failed: bool = False
     recorded: bool = False
     verdict: ev.Verdict | None = None
+    #: It was handed over early; it was told to lack something while it waited for others.
+    early: bool = False
+    blamed: bool = False
+    #: Attempts that the executor says have failed; rows that have not ended, and where others are.
+    failures: int = 0
+    rows: int = 1
+    rows_ended: list[States] = field(default_factory=list)
     #: Commands that have not been answered; of a launch, until its attempt has ended.
     orders: list[ev.Command] = field(default_factory=list)
 
@@ -127,7 +134,16 @@ class World:
             assert life.miss is None, "the memo table is asked once"
             same = [x for x in self.lives if x.key == life.key and x.verdict is None]
             assert life.key is None or not any(x.holds_key for x in same), "equal calls run once"
+        if isinstance(command, ev.Admit):
+            assert not life.broken
+            assert not life.node.memoize
+            assert not life.node.join
+            assert not self.judged
+            assert all(d.verdict in GOOD or (d.verdict is None and d.early) for d in life.deps)
+            assert not life.early, "it is handed over once"
+            life.early = True
         if isinstance(command, ev.Launch):
+            assert not life.early, "its executor has it"
             assert command.attempt == life.launches
             by_hand = life.by_hand.count(States.fail_retryable)
             assert life.launches == 0 or life.spent <= self.retries or by_hand
@@ -145,13 +161,21 @@ class World:
         """Every task is counted where it is, and none is forgotten."""
         counts = dict.fromkeys(States, 0)
         for life in self.lives:
-            counts[life.node.status] += 1
+            counts[life.node.status] += life.rows
+            for state in life.rows_ended:
+                counts[state] += 1
             assert (life.node.id in self.machine.open) == (life.verdict is None)
             assert life.verdict is not None or self.cause_to_wait(life), f"{life} is forgotten"
         assert counts == self.machine.counts
 
     def cause_to_wait(self, life: Life) -> bool:
         """Something is still to come that moves the task."""
+        held = not life.dependencies_ended or life.inner
+        assert (
+            not life.early
+            or life.by_hand
+            or life.node.status is (States.pending if held else States.launched)
+        ), "it is pending until its dependencies have ended"
         if not life.dependencies_ended or life.inner:
             return True
         if any(not isinstance(o, ev.Launch) or o.attempt == life.launches - 1 for o in life.orders):
@@ -174,13 +198,19 @@ class World:
         known = (hopeful if pick([True] * 9 + [False]) else self.lives)[-6:]
         if known:
             life.deps = [pick(known) for _ in range(pick([0, 0, 0, 0, 1, 1, 2, 3]))]
+            if pick([True, False]):
+                life.deps = [dep for dep in life.deps if dep.early or dep.verdict in GOOD]
         self.lives.append(life)
+        node.early = pick([False, True])
         life.foreign = pick([0, 0, 0, 1, 2])
         failed = pick([0] * 29 + [1])
         life.foreign_failed = bool(failed)
         life.broken = pick([False] * 29 + [True])
         if life.broken:
             life.deps, life.foreign, life.foreign_failed, failed = [], 0, False, 0
+        plain = not (self.judged or node.memoize or node.join or life.foreign or failed)
+        if node.early and plain and all(d.early and d.verdict in (None, *GOOD) for d in life.deps):
+            node.rows = life.rows = pick([1, 1, 1, 4])  # only what is surely early has rows
         dependencies = [dep.node for dep in life.deps]
         self.feed(ev.Submitted(node, dependencies, life.foreign, failed, life.broken))
 
@@ -284,6 +314,7 @@ class World:
 
 
 def _result(world: World, life: Life, leader: Life | None) -> bool:
+    assert life.node.fail_count == life.failures or not life.early
     # Where the kernel ends, a result does not wait until it has been recorded.
     recorded = life.recorded or not life.node.memoize or world.closed == ev.Closed(all=True)
     joined = not life.node.join or (life.inner == 0 and not life.inner_failed)
@@ -293,13 +324,14 @@ def _result(world: World, life: Life, leader: Life | None) -> bool:
 def _error(world: World, life: Life, leader: Life | None) -> bool:
     if life.broken or life.unprepared or life.stored_failure:
         return True
+    assert life.node.fail_count == life.failures or not life.early
     return life.ended in (ev.Ended.failed, ev.Ended.hopeless) or life.hopeless
 
 
 def _dependency(world: World, life: Life, leader: Life | None) -> bool:
     if States.dep_fail in life.by_hand or life.ended is ev.Ended.dependency:
         return True
-    return life.dependencies_ended and life.dependencies_failed
+    return life.dependencies_ended and (life.dependencies_failed or life.blamed)
 
 
 def _inner(world: World, life: Life, leader: Life | None) -> bool:
@@ -369,6 +401,37 @@ def _launch(world: World, life: Life, order: ev.Launch, pick: Pick) -> None:
         world.said.append(launched)  # it was overtaken, and may come yet
 
 
+def _admit(world: World, life: Life, order: ev.Admit, pick: Pick) -> None:
+    """The executor's scheduler tells how a task ended, or some rows of it."""
+    if not life.dependencies_ended and pick([True] * 9 + [False]):
+        return  # it comes after those of its dependencies, as a rule
+    rows = pick([1, life.rows])
+    if rows == life.rows:
+        life.orders.remove(order)
+    how, failed, blamed = pick(ENDS), pick([0, 0, 0, 1, 2]), False
+    if how is not ev.Ended.succeeded and rows == life.rows:
+        blamed = pick([True, False])
+    event = ev.OutcomeTold(order.node, how, failed, blamed, rows)
+    if life.verdict is None:
+        doomed = not life.dependencies_ended and (
+            blamed or life.blamed or any(dep.verdict not in (None, *GOOD) for dep in life.deps)
+        )
+        life.blamed |= blamed and doomed
+        if not doomed and rows == life.rows:
+            life.ended = how
+            life.failures = failed + (how not in (ev.Ended.succeeded, ev.Ended.cancelled))
+        elif not doomed:
+            life.rows -= rows
+            life.rows_ended += [STATE_OF_ROW.get(how, States.failed)] * rows
+    if rows == life.rows:
+        world.say(event)
+    else:
+        world.feed(event)
+
+
+STATE_OF_ROW = {ev.Ended.succeeded: States.exec_done, ev.Ended.dependency: States.dep_fail}
+
+
 def _judge(world: World, life: Life, order: ev.Judge, pick: Pick) -> None:
     life.orders.remove(order)
     cost, hopeless = pick(COSTS), pick([False] * 6 + [True])
@@ -399,6 +462,7 @@ ANSWERS: dict[type, Callable[[World, Life, Any, Pick], None]] = {
     ev.Prepare: _prepare,
     ev.LookUp: _look_up,
     ev.Launch: _launch,
+    ev.Admit: _admit,
     ev.Judge: _judge,
     ev.Record: _record,
     ev.Watch: _watch,

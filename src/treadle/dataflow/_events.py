@@ -50,7 +50,8 @@ class Verdict(IntEnum):
 class Submitted(Struct, frozen=True):
     """A new task; its dependencies in this kernel, and how many futures of others it waits for.
 
-    `broken`: the call cannot be run; the shell holds the error.
+    `broken`: the call cannot be run; the shell holds the error. If the node is marked as `early`,
+    its executor can take it now, and all dependencies that were handed to that one early.
     """
 
     node: Node
@@ -102,6 +103,20 @@ class AttemptEnded(Struct, frozen=True):
     attempt: int
     how: Ended
     must: bool = False
+
+
+class OutcomeTold(Struct, frozen=True):
+    """An executor that was handed a task early tells how it ended.
+
+    `failed`: its attempts before, which failed. `blamed`: it did not run, since something that it
+    needs is missing. `rows`: of a bundle, how many of its rows ended so.
+    """
+
+    node: Node
+    how: Ended
+    failed: int = 0
+    blamed: bool = False
+    rows: int = 1
 
 
 class Judged(Struct, frozen=True):
@@ -170,6 +185,7 @@ Event = (
     | LookedUp
     | Launched
     | AttemptEnded
+    | OutcomeTold
     | Judged
     | Recorded
     | Joined
@@ -203,6 +219,12 @@ class Launch(Struct, frozen=True):
     attempt: int
 
 
+class Admit(Struct, frozen=True):
+    """Hand the task to its executor, dependencies or no; answer `OutcomeTold`."""
+
+    node: Node
+
+
 class Judge(Struct, frozen=True):
     """Ask the user's retry handler what the failure costs; answer `Judged`."""
 
@@ -231,4 +253,4 @@ class Settle(Struct, frozen=True):
     leader: Node | None = None
 
 
-Command = Prepare | LookUp | Launch | Judge | Record | Watch | Settle
+Command = Prepare | LookUp | Launch | Admit | Judge | Record | Watch | Settle

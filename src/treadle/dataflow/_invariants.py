@@ -7,6 +7,7 @@ calls it in production too, at a price that grows with the number of open tasks.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from treadle.dataflow._node import Node, Phase
@@ -41,10 +42,15 @@ PHASES: dict[States, tuple[Phase, ...]] = {
     States.joining: (Phase.joining, Phase.recording),
 }
 
+#: The phases of a task that was handed to its executor early.
+EARLY_PHASES = (Phase.waiting, Phase.running)
+
 
 def check(machine: Machine) -> None:
     """Raise `InternalError` naming the first task whose books do not balance."""
-    counted = Counter(node.status for node in machine.open.values())
+    counted: Counter[States] = Counter()
+    for node in machine.open.values():
+        counted[node.status] += node.rows
     waited_for = _waited_for(machine)
     for number, node in machine.open.items():
         _check_node(machine, number, node)
@@ -80,6 +86,12 @@ def _check_node(machine: Machine, number: int, node: Node) -> None:
         _fail(node, f"is {node.status.name} and in the phase {node.phase.name}")
     if node.waiting_on < 0 or node.failed_on < 0:
         _fail(node, "counts fewer than no dependencies")
+    if node.rows < 1:
+        _fail(node, f"is open with {node.rows} rows")
+    if node.early and (node.memoize or node.join or node.phase not in EARLY_PHASES):
+        _fail(node, f"is at its executor early, and {node.phase.name}")
+    if not node.early and any(dependent.early for dependent in _dependents(node)):
+        _fail(node, "is not at its executor, where a task that waits for it is")
     if bool(node.waiting_on) != (node.phase in (Phase.waiting, Phase.joining)):
         _fail(node, f"is {node.phase.name} with {node.waiting_on} dependencies open")
 
@@ -87,12 +99,15 @@ def _check_node(machine: Machine, number: int, node: Node) -> None:
 def _waited_for(machine: Machine) -> Counter[int]:
     edges: Counter[int] = Counter()
     for node in machine.open.values():
-        dependents = node.dependents
-        if isinstance(dependents, Node):
-            edges[id(dependents)] += 1
-        elif dependents is not None:
-            edges.update(map(id, dependents))
+        edges.update(map(id, _dependents(node)))
     return edges
+
+
+def _dependents(node: Node) -> Sequence[Node]:
+    dependents = node.dependents
+    if isinstance(dependents, Node):
+        return (dependents,)
+    return () if dependents is None else dependents
 
 
 def _fail(node: Node, what: str) -> None:

@@ -15,6 +15,10 @@ Equal calls: the first to ask for a memo key leads, and the others wait as its t
 succeeds they get its result; if it fails, the first of them runs itself: failures are not
 replayed as if they had run.
 
+Early: where an executor takes tasks whose dependencies have not ended (all handed to it early, too),
+a task is with it from the first, and tries again there. It is pending all the same until its
+dependencies have ended, and their failure is its own: whether a task may run is decided here.
+
 Order: all that ends by one event is settled before anything is started that had waited for it.
 So whoever is started finds every future in its place, and a twin finds its leader's result even
 where what is started drops what has ended.
@@ -23,7 +27,7 @@ where what is started drops what has ended.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from treadle.dataflow import _events as ev
 from treadle.dataflow._graph import connect, release
@@ -39,6 +43,23 @@ Ending = tuple[Node, ev.Verdict, Node | None]
 
 _BY_EVENT_ONLY = (States.pending, States.exec_done, States.memo_done, States.joining)
 _OUTCOME_KNOWN = (Phase.judging, Phase.watching, Phase.recording)
+
+_VERDICTS = {
+    ev.Ended.succeeded: ev.Verdict.result,
+    ev.Ended.failed: ev.Verdict.error,
+    ev.Ended.hopeless: ev.Verdict.error,
+    ev.Ended.dependency: ev.Verdict.dependency,
+    ev.Ended.cancelled: ev.Verdict.cancelled,
+}
+
+#: Where rows of a bundle are that have ended before the others.
+_STATE_OF_ROWS = {
+    ev.Ended.succeeded: States.exec_done,
+    ev.Ended.failed: States.failed,
+    ev.Ended.hopeless: States.failed,
+    ev.Ended.dependency: States.dep_fail,
+    ev.Ended.cancelled: States.failed,
+}
 
 _STEP_OF_VERDICT = {
     ev.Verdict.result: Step.succeed,
@@ -80,6 +101,7 @@ class Machine:
             ev.LookedUp: self._looked_up,
             ev.Launched: self._launched,
             ev.AttemptEnded: self._attempt_ended,
+            ev.OutcomeTold: self._outcome_told,
             ev.Judged: self._judged,
             ev.Recorded: self._recorded,
             ev.Joined: self._joined,
@@ -111,9 +133,33 @@ class Machine:
             return self._end([(node, ev.Verdict.error, None)])
         node.waiting_on += event.others
         node.failed_on += event.others_failed
+        if node.early:
+            node.early = self._may_be_early(node, event.dependencies)
         if event.dependencies:
             connect(node, event.dependencies)
-        return self._go_on(node)
+        if not node.early:
+            return self._go_on(node)
+        if not node.waiting_on:
+            self._run_early(node)
+        return [ev.Admit(node)]
+
+    def _may_be_early(self, node: Node, dependencies: Sequence[Node]) -> bool:
+        """Whether the executor needs nothing of us to run it: no value, no memo, no judgement."""
+        if node.memoize or node.join or self.judged or node.waiting_on or node.failed_on:
+            return False
+        for source in dependencies:
+            if source.phase is Phase.ended:
+                if source.status in FINAL_FAILURE_STATES:
+                    return False
+            elif not source.early:
+                return False
+        return True
+
+    def _run_early(self, node: Node) -> None:
+        """What an early task waited for is there: it runs, or will as soon as there is room."""
+        if node.status is States.pending:  # else it was marked as launched by hand
+            self._step(node, Step.launch)
+        node.phase = Phase.running
 
     def _dependency_ended(self, event: ev.DependencyEnded) -> Commands:
         node = event.node
@@ -204,6 +250,33 @@ class Machine:
             return [ev.Judge(node, node.try_id)]
         return self._failed(node, 1, how)
 
+    def _outcome_told(self, event: ev.OutcomeTold) -> Commands:
+        node, how = event.node, event.how
+        if not node.early or node.phase is Phase.ended:
+            return []
+        if node.phase is Phase.waiting:
+            if event.blamed or node.failed_on:
+                node.failed_on += event.blamed
+                return []  # our own verdict comes when all that it waits for has ended
+            node.waiting_on = 0  # it overtook the word that they have ended
+            self._run_early(node)
+        if event.rows < node.rows:
+            return self._rows_told(node, how, event.rows)
+        for _ in range(event.failed):
+            self._charge(node, 1)
+            self._next_attempt(node)
+            self._run_early(node)
+        if how is not ev.Ended.succeeded and how is not ev.Ended.cancelled:
+            self._charge(node, 1)
+        return self._end([(node, _verdict_of(how), None)])
+
+    def _rows_told(self, node: Node, how: ev.Ended, rows: int) -> Commands:
+        """Some rows of a bundle have ended; it goes on with the others."""
+        node.rows -= rows
+        self.counts[node.status] -= rows
+        self.counts[_STATE_OF_ROWS[how]] += rows
+        return []
+
     def _judged(self, event: ev.Judged) -> Commands:
         node = event.node
         if node.phase is not Phase.judging or event.attempt != node.try_id:
@@ -212,16 +285,23 @@ class Machine:
         return self._failed(node, event.cost, ev.Ended.hopeless if event.hopeless else how)
 
     def _failed(self, node: Node, cost: float, how: ev.Ended) -> Commands:
-        node.fail_count += 1
-        node.fail_cost, allowed = charge(node.fail_cost, cost, self.retries)
+        allowed = self._charge(node, cost)
         if how is not ev.Ended.failed or not allowed or self.closed:
             return self._finish(node, _verdict_of(how))
         return [self._try_again(node)]
 
-    def _try_again(self, node: Node) -> ev.Command:
+    def _charge(self, node: Node, cost: float) -> bool:
+        node.fail_count += 1
+        node.fail_cost, allowed = charge(node.fail_cost, cost, self.retries)
+        return allowed
+
+    def _next_attempt(self, node: Node) -> None:
         self._step(node, Step.retry)
         self._step(node, Step.again)
         node.try_id += 1
+
+    def _try_again(self, node: Node) -> ev.Command:
+        self._next_attempt(node)
         node.phase = Phase.launching
         return ev.Launch(node, node.try_id)
 
@@ -276,7 +356,7 @@ class Machine:
             return []
         if node.phase is Phase.ended or node.phase is Phase.recording:
             return []
-        if node.phase is Phase.running and not event.stopped:
+        if node.phase is Phase.running and not event.stopped and not node.early:
             return []
         return self._end([(node, ev.Verdict.cancelled, None)])
 
@@ -310,6 +390,8 @@ class Machine:
             return True
         if state in _BY_EVENT_ONLY or node.phase in _OUTCOME_KNOWN or self.closed:
             return False
+        if node.early:  # its executor counts the attempts
+            return state is States.launched
         # While the memo table may still have it, it may end without being launched.
         return state is not States.launched or not node.memoize or node.phase is Phase.launching
 
@@ -323,7 +405,7 @@ class Machine:
                 verdict = _verdict_of(ev.Ended(node.verdict))
             else:
                 verdict = ev.Verdict.abandoned
-            if event.all or node.phase < Phase.running:
+            if event.all or (node.phase < Phase.running and not node.early):
                 ending.append((node, verdict, None))
         return self._end(ending)
 
@@ -362,6 +444,8 @@ class Machine:
                 continue
             if dependent.failed_on:
                 failing.append((dependent, ev.Verdict.dependency, None))
+            elif dependent.early:
+                self._run_early(dependent)
             elif not self.closed:
                 orders.append(self._order(dependent))
         return failing
@@ -389,10 +473,11 @@ class Machine:
         return []
 
     def _step(self, node: Node, step: Step) -> None:
-        old = advance(node, step)
-        self.counts[old] -= old is not States.unsched
-        self.counts[node.status] += 1
+        old, rows = advance(node, step), node.rows
+        if old is not States.unsched:
+            self.counts[old] -= rows
+        self.counts[node.status] += rows
 
 
 def _verdict_of(how: ev.Ended) -> ev.Verdict:
-    return ev.Verdict.dependency if how is ev.Ended.dependency else ev.Verdict.error
+    return _VERDICTS[how]

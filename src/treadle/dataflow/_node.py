@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Phase(IntEnum):
     """What the shell has been asked to do for a task, finer than its state.
 
-    A pending task waits, is prepared, looks up the memo table, waits for its twin, or is on its
+    A pending task waits (an `early` one at its executor), is prepared, looks up the memo table, waits for its twin, or is on its
     way to an executor; a launched one runs, or its failure is judged, or the futures that it
     returned are about to be watched, or its outcome is recorded.
     An answer is accepted only in the phase that asked for it.
@@ -42,6 +42,7 @@ class Node:
 
     __slots__ = (
         "dependents",
+        "early",
         "fail_cost",
         "fail_count",
         "failed_on",
@@ -50,6 +51,7 @@ class Node:
         "join",
         "memoize",
         "phase",
+        "rows",
         "status",
         "story",
         "try_id",
@@ -64,6 +66,11 @@ class Node:
     join: bool
     #: Is looked up in, and written to, the memo table.
     memoize: bool
+    #: Is handed to its executor before its dependencies have ended, as those were. Asked for by
+    #: who submits it; true from then on only where it can be: `waiting`, `running` or `ended`.
+    early: bool
+    #: Tasks that it stands for: of a bundle, the rows that have not ended. It counts as so many.
+    rows: int
     #: Where it is; changed by `_transitions.advance` alone.
     status: States
     #: See `Phase`. `ended` iff the state is final.
@@ -94,6 +101,8 @@ class Node:
         self.id = id
         self.memoize = memoize
         self.join = join
+        self.early = False
+        self.rows = 1
         self.status = States.unsched
         self.phase = Phase.waiting
         self.try_id = 0

@@ -24,6 +24,8 @@ class Bench:
         self.machine = Machine(retries=retries, judged=judged)
         self.nodes: list[Node] = []
         self.verdicts: dict[int, ev.Verdict] = {}
+        #: What the machine ordered when a task was submitted, where a test looks at it.
+        self.orders: list[ev.Command] = []
 
     def feed(self, event: ev.Event) -> list[ev.Command]:
         """Give the machine an event; return its commands when what holds for all has been seen."""
