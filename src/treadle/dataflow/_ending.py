@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from treadle.dataflow.memoization import Memoizer
     from treadle.dataflow.taskrecord import TaskRecord
     from treadle.executors.base import ParslExecutor
+    from treadle.jobs import JobStatusPoller
     from treadle.runtime.engine import Engine
     from treadle.usage_tracking import UsageTracker
 
@@ -52,6 +53,7 @@ class Ending:
     _stop_logging: Callable[[], None]
     _usage: UsageTracker
     executors: dict[str, ParslExecutor]
+    job_status_poller: JobStatusPoller
     memoizer: Memoizer
     tasks: dict[int, TaskRecord]
 
@@ -155,6 +157,7 @@ class Ending:
         if route is None or not getattr(executor, "managed", True):
             return
         try:
+            self.job_status_poller.release(executor, wait=block)
             route.shutdown(block=block)
         except KeyboardInterrupt:
             raise

@@ -87,7 +87,7 @@ class Route:
                 f"executor {self.executor.label!r}: submit() must return a "
                 f"concurrent.futures.Future, not {type(future).__name__}"
             )
-        if self.track is not None:
+        if self.track is not None and not _has_last(self.track, future):
             self.track[id(future)] = future
             future.add_done_callback(self._forget)
         return future
@@ -114,6 +114,14 @@ def parameters(function: Callable[..., Any]) -> frozenset[str]:
         return frozenset(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         return frozenset()
+
+
+def _has_last(futures: dict[object, Future[Any]], future: Future[Any]) -> bool:
+    """Whether the executor has just taken note of the future itself."""
+    try:
+        return next(reversed(futures.values()), None) is future
+    except RuntimeError:  # another thread has just changed it
+        return False
 
 
 def _failed(error: BaseException | None) -> Future[Any]:

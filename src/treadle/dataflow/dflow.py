@@ -33,6 +33,7 @@ from treadle.errors import (
     NoDataFlowKernelError,
 )
 from treadle.executors.threads import ThreadPoolExecutor
+from treadle.jobs import JobStatusPoller
 from treadle.log import logger
 from treadle.log_config import start_logging
 from treadle.log_handlers import RUN
@@ -64,6 +65,7 @@ class DataFlowKernel(Hooks, Ending):
         run_id: the identity of this run, unique for ever.
         memoizer: what remembers results.
         executors: by label, the kernel's own among them.
+        job_status_poller: what looks after the blocks of executors.
 
     Raises:
         ConfigurationError: the run directory cannot be made, or an executor not be started.
@@ -110,6 +112,11 @@ class DataFlowKernel(Hooks, Ending):
         resolver = config.dependency_resolver or SHALLOW_DEPENDENCY_RESOLVER
         handler = config.retry_handler
         self._gate = gate
+        self.job_status_poller = JobStatusPoller(
+            strategy=config.strategy,
+            strategy_period=config.strategy_period,
+            max_idletime=config.max_idletime,
+        )
         self._machine = Machine(retries=config.retries, judged=handler is not None)
         self._outcomes = Outcomes(
             self.tasks,
@@ -191,6 +198,8 @@ class DataFlowKernel(Hooks, Ending):
             ) from error
         self.executors[label] = executor
         self._shell.routes[label] = Route(executor, gated=self._gate is not None)
+        if getattr(executor, "managed", True):
+            self.job_status_poller.add(executor)
 
     # --- tasks ------------------------------------------------------------------------------------
 

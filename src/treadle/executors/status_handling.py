@@ -107,6 +107,9 @@ class BlockProviderExecutor(ParslExecutor):
     def _drain(self, block_ids: Sequence[str]) -> None:
         """Let these blocks take no new tasks and finish what they run; their jobs end then."""
 
+    def _before_blocks_end(self) -> None:
+        """All tasks have ended, and soon all blocks will: bring what is still out there."""
+
     def _on_block_end(self, block_id: str, status: JobStatus) -> None:
         """A block has ended."""
 

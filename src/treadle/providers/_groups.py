@@ -33,7 +33,14 @@ while read -r what group; do
     esac
 done
 for group in $groups; do kill -TERM "-$group" 2>/dev/null; done
-case $groups in *[0-9]*) sleep {_GUARD_GRACE_S} ;; esac
+turns=0
+while [ "$turns" -lt {10 * _GUARD_GRACE_S} ]; do
+    left=
+    for group in $groups; do kill -0 "-$group" 2>/dev/null && left=1; done
+    [ -z "$left" ] && break
+    sleep 0.1
+    turns=$((turns + 1))
+done
 for group in $groups; do kill -KILL "-$group" 2>/dev/null; done
 exit 0
 """
