@@ -87,10 +87,13 @@ from treadle.wire._plain import MAX_DEPTH, MAX_METADATA
 from treadle.wire._shells import (
     DIGEST_BYTES,
     Code,
+    Issue,
+    Issued,
     Locate,
     Located,
     Place,
     Printed,
+    Revoke,
     World,
 )
 from treadle.wire._split import frames_of, split
@@ -191,6 +194,8 @@ __all__ = [
     "Held",
     "Holding",
     "Input",
+    "Issue",
+    "Issued",
     "Kind",
     "Leave",
     "Leaving",
@@ -226,6 +231,7 @@ __all__ = [
     "Retried",
     "Retry",
     "Returned",
+    "Revoke",
     "Role",
     "Run",
     "SPOKEN",

@@ -38,6 +38,8 @@ FromClient = (
     | s.Code
     | s.World
     | s.Locate
+    | s.Issue
+    | s.Revoke
 )
 #: What the scheduler may say to a client.
 ToClient = (
@@ -53,6 +55,7 @@ ToClient = (
     | c.Beaten
     | s.Located
     | s.Printed
+    | s.Issued
 )
 #: What a worker may say to the scheduler.
 FromWorker = (

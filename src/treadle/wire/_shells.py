@@ -84,3 +84,25 @@ class Printed(Message, frozen=True, gc=False):
     stream: Count
     text: Text
     dropped: Serial = 0
+
+
+class Issue(Message, frozen=True, gc=False):
+    """I am about to start a block: what are its workers to prove themselves with? Answer: `Issued`."""
+
+    ask: Serial
+    block: Name
+
+
+class Issued(Message, frozen=True, gc=False):
+    """The credential of a block: what is to stand in its file; nothing where none is needed.
+    `error`: why there is none."""
+
+    ask: Serial
+    credential: bytes
+    error: Text = ""
+
+
+class Revoke(Message, frozen=True, gc=False):
+    """This block has ended: nobody may speak for it any longer."""
+
+    block: Name
