@@ -7,17 +7,16 @@ there never sees two links of which one ends at once.
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from treadle.cluster._addresses import host_and_port, keep_alive
 from treadle.cluster._greeting import Greeting
 from treadle.cluster._link import Ear, Link, Tally
-from treadle.cluster._security import stranger_on_this_machine
+from treadle.cluster._security import own_process, peer_user
 from treadle.cluster._stream import words
-from treadle.cluster._tls import Secure
 from treadle.errors import HandshakeRefused
 from treadle.wire import HANDSHAKE_S, Party
 
@@ -88,6 +87,9 @@ def adopt(
     The future raises `HandshakeRefused` or `ConnectionError`.
     """
     future: asyncio.Future[Link] = loop.create_future()
+    # Of a pair that this process made itself, the system knows no other.
+    user = peer_user(sock)
+    pid = user.pid if user is not None and user.pid != os.getpid() else 0
     greeting = Greeting(
         loop,
         me,
@@ -97,6 +99,7 @@ def adopt(
         ended=lambda outcome: _settle(future, outcome),
         tally=tally or Tally(),
         same_machine=True,
+        pid=pid,
         timeout_s=timeout_s,
     )
     task = loop.create_task(_adopt(loop, sock, greeting, opens=opens))
@@ -189,6 +192,11 @@ class _Attempt:
                 return await future
             except (HandshakeRefused, ConnectionError) as error:
                 self._errors[address] = error
+            except asyncio.CancelledError:
+                _settle(future, ConnectionError("cancelled"))
+                if not future.cancelled() and future.exception() is None:
+                    future.result().close("nobody waits for it any more")
+                raise
         return None
 
     def drop_others(self) -> None:
@@ -222,17 +230,17 @@ class _Attempt:
         self._ready.put_nowait(ready)
 
     async def _reach(self, address: str) -> tuple[Greeting, asyncio.Future[Link], str]:
+        context, pid = None, 0
         path = address.removeprefix("unix:")
-        secure = None
         if path != address:
-            sock = await _connect_unix(path)
+            sock, pid = await _connect_unix(path)
         else:
             if self._identity is None:
                 raise ValueError("a credential is needed to speak with another machine")
             if self._context is None:
                 self._context = self._identity.context(listens=False)
-            sock = await _connect_tcp(self._loop, address)
-            secure = Secure(self._context, listens=False)
+            context = self._context
+            sock = await _connect_tcp(self._loop, address, self._timeout_s)
         future: asyncio.Future[Link] = self._loop.create_future()
         greeting = Greeting(
             self._loop,
@@ -242,8 +250,9 @@ class _Attempt:
             admit=lambda _: self._ear,
             ended=lambda outcome: _settle(future, outcome),
             tally=self._tally,
-            secure=secure,
-            same_machine=secure is None,
+            context=context,
+            same_machine=pid > 0,
+            pid=pid,
         )
         self._greetings.append(greeting)
         future.add_done_callback(_seen)
@@ -258,7 +267,8 @@ def _seen(future: asyncio.Future[Link]) -> None:
         future.exception()
 
 
-async def _connect_unix(path: str) -> socket.socket:
+async def _connect_unix(path: str) -> tuple[socket.socket, int]:
+    """A connected socket, and the process that listens there."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
@@ -268,13 +278,31 @@ async def _connect_unix(path: str) -> socket.socket:
                 break
             except BlockingIOError:
                 await asyncio.sleep(_AGAIN_S)
-        if why := stranger_on_this_machine(sock):
-            raise PermissionError(errno.EPERM, why)
+        return sock, own_process(sock)
     except BaseException:
         sock.close()
         raise
-    return sock
 
 
-async def _connect_tcp(loop: asyncio.AbstractEventLoop, address: str) -> socket.socket:
-    raise NotImplementedError(address, os.name)
+async def _connect_tcp(
+    loop: asyncio.AbstractEventLoop, address: str, timeout_s: float
+) -> socket.socket:
+    host, port = host_and_port(address)
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    errors: list[OSError] = []
+    for family, kind, protocol, _, where in found:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setblocking(False)
+            # One address that nobody answers at leaves time for the others.
+            async with asyncio.timeout(timeout_s / len(found)):
+                await loop.sock_connect(sock, where)
+            keep_alive(sock)
+            return sock
+        except OSError as error:
+            sock.close()
+            errors.append(error)
+        except BaseException:
+            sock.close()
+            raise
+    raise errors[0]

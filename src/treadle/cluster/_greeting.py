@@ -39,7 +39,8 @@ class Greeting(asyncio.Protocol):
         expect: who the other side must be, as 'role/ID'; None: anybody who may speak to us.
         admit: see `Admit`.
         ended: told once how it ended: with a link, or with an error.
-        secure: the TLS session that is to carry the link, on a network.
+        context: what TLS needs to know, on a network.
+        pid: of the process at the other end; 0 if that is not known.
         timeout_s: how long all of it may take; None for a socket that was inherited, whose other
             side may still be starting.
     """
@@ -54,8 +55,9 @@ class Greeting(asyncio.Protocol):
         admit: Admit,
         ended: Callable[[Link | Exception], None],
         tally: Tally,
-        secure: Secure | None = None,
+        context: ssl.SSLContext | None = None,
         same_machine: bool = False,
+        pid: int = 0,
         timeout_s: float | None = None,
     ) -> None:
         self._loop = loop
@@ -65,11 +67,14 @@ class Greeting(asyncio.Protocol):
         self._admit = admit
         self._ended = ended
         self._tally = tally
-        self._secure = secure
+        self._context = context
+        #: Made when the first bytes are there: who says nothing costs nothing.
+        self._secure: Secure | None = None
         self._same_machine = same_machine
+        self._pid = pid
         self._timeout_s = timeout_s
         # With a certificate, who it is has to be what that says: see `_objection`.
-        self._handshake = Handshake(me, opens=opens, peer=None if secure else expect)
+        self._handshake = Handshake(me, opens=opens, peer=None if context else expect)
         self._subject: Subject | None = None
         self._reader = FrameReader()
         self._received = 0
@@ -104,9 +109,10 @@ class Greeting(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=0)
         if self._timeout_s is not None:
             self._timer = self._loop.call_later(self._timeout_s, self._late)
-        if self._secure is None:
+        if self._context is None:
             self._become_ready()
         elif self._opens:
+            self._secure = Secure(self._context, listens=False)
             self._shake(self._secure, b"")
 
     def data_received(self, data: bytes) -> None:
@@ -114,10 +120,10 @@ class Greeting(asyncio.Protocol):
             return
         self._received += len(data)
         try:
-            if self._secure is not None:
+            if self._context is not None:
                 if not self._opens and self._received > HANDSHAKE_BYTES:
                     raise WireError(f"more than {HANDSHAKE_BYTES:,} bytes before its handshake")
-                data = self._plain(self._secure, data)
+                data = self._plain(self._context, data)
             for frame in self._reader.feed(data):
                 self._take(frame)
         except WireError as error:
@@ -132,7 +138,10 @@ class Greeting(asyncio.Protocol):
 
     # --- details -----------------------------------------------------------------------------
 
-    def _plain(self, secure: Secure, data: bytes) -> bytes:
+    def _plain(self, context: ssl.SSLContext, data: bytes) -> bytes:
+        secure = self._secure
+        if secure is None:
+            secure = self._secure = Secure(context, listens=True)
         if secure.shaken:
             return secure.decrypt(data)
         self._shake(secure, data)
@@ -202,6 +211,7 @@ class Greeting(asyncio.Protocol):
             name_of(agreed.peer),
             agreed.peer,
             same_machine=self._same_machine,
+            pid=self._pid,
             transport=self._transport,
             loop=self._loop,
             reader=self._reader,

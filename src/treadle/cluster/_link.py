@@ -52,15 +52,17 @@ class Ear(Protocol):
 class Link(ABC):
     """A link to a peer, to be used on its loop's thread."""
 
-    __slots__ = ("ear", "party", "peer", "same_machine")
+    __slots__ = ("ear", "party", "peer", "pid", "same_machine")
 
-    def __init__(self, peer: str, party: Party, *, same_machine: bool) -> None:
+    def __init__(self, peer: str, party: Party, *, same_machine: bool, pid: int = 0) -> None:
         #: 'worker/ID', 'client/NAME' or 'scheduler/RUN', as proved or said in the handshake.
         self.peer = peer
         #: What the other side said of itself.
         self.party = party
         #: Its memory can be had by `/proc/PID/fd`: a Unix socket, or this very process.
         self.same_machine = same_machine
+        #: The process at the other end, if it is on this machine; 0 if that is not known.
+        self.pid = pid
         #: Who listens; None until somebody does.
         self.ear: Ear | None = None
 
@@ -77,7 +79,8 @@ class Link(ABC):
 
         Args:
             frames: see `treadle.wire.chunks`.
-            then: called once, when all have left this process or the link has ended.
+            then: called once, when all have left this process, and all that was sent before
+                them, or the link has ended.
         """
 
     @property
@@ -93,6 +96,11 @@ class Link(ABC):
     @abstractmethod
     def close(self, why: str = "") -> None:
         """End the link: what was sent before still leaves, if the other side takes it soon."""
+
+    @abstractmethod
+    def forsake(self) -> None:
+        """In a forked child: let go of what the parent's link holds open. It is of no use here, and
+        the other side is to notice when the parent ends."""
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"backlog {self.backlog}"

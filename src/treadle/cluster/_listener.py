@@ -12,20 +12,22 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from treadle.cluster._addresses import bind, candidates, keep_alive, tls_address
 from treadle.cluster._dial import connect
 from treadle.cluster._greeting import Greeting
 from treadle.cluster._link import Ear, Link, Tally
-from treadle.cluster._security import stranger_on_this_machine
+from treadle.cluster._security import own_process
 from treadle.cluster._stream import words
-from treadle.cluster._tls import Secure
 from treadle.errors import ConfigurationError
 from treadle.wire import HANDSHAKE_S, Party
 
 if TYPE_CHECKING:
+    import ssl
+
     from treadle.cluster._security import Identity
 
 #: Most strangers at once.
@@ -98,6 +100,34 @@ class Listener:
         self.addresses.insert(0, address)
         return address
 
+    def listen_tls(
+        self,
+        identity: Identity,
+        *,
+        interface: str = "",
+        hosts: Sequence[str] = (),
+        ports: tuple[int, int] = (0, 0),
+    ) -> list[str]:
+        """Take links from other machines; return the addresses.
+
+        Args:
+            interface: listen on this one alone, such as 'eth0'.
+            hosts: names or numbers under which others reach this machine; found if not given.
+            ports: the first and the last that may be taken; (0, 0): any.
+
+        Raises:
+            ConfigurationError: that cannot be; the text has what to do.
+        """
+        reachable = candidates(interface, hosts)
+        context = identity.context(listens=True)
+        port, socks = bind(interface, ports)
+        for sock in socks:
+            sock.listen(_QUEUE)
+            self._open(_Door(sock, context))
+        addresses = [tls_address(host, port) for host in reachable]
+        self.addresses += addresses
+        return addresses
+
     @property
     def strangers(self) -> int:
         """How many are here that have not shaken hands."""
@@ -142,8 +172,13 @@ class Listener:
             self._admit(door, sock, _shown(where))
 
     def _admit(self, door: _Door, sock: socket.socket, where: str) -> None:
-        if door.identity is None and (why := stranger_on_this_machine(sock)):
-            self.tally.stranger("a process of this machine", why)
+        local = door.context is None
+        try:
+            pid = own_process(sock) if local else 0
+            if not local:
+                keep_alive(sock)
+        except OSError as error:
+            self.tally.stranger(where, words(error))
             sock.close()
             return
 
@@ -160,8 +195,9 @@ class Listener:
             admit=self._accept,
             ended=ended,
             tally=self.tally,
-            secure=door.secure(),
-            same_machine=door.identity is None,
+            context=door.context,
+            same_machine=local and pid > 0,
+            pid=pid,
             timeout_s=self._handshake_s,
         )
         self._strangers[greeting] = self._loop.time()
@@ -199,18 +235,16 @@ class Listener:
 
 
 class _Door:
-    """A socket that listens. `path`: its name in the file system, to be taken away with it."""
+    """A socket that listens. `context`: for TLS, on a network. `path`: its name in the file system,
+    to be taken away with it."""
 
-    def __init__(self, sock: socket.socket, identity: Identity | None, path: str | None) -> None:
+    def __init__(
+        self, sock: socket.socket, context: ssl.SSLContext | None, path: str | None = None
+    ) -> None:
         self.sock = sock
-        self.identity = identity
-        self._context = None if identity is None else identity.context(listens=True)
+        self.context = context
         self._path = path
         self._inode = None if path is None else os.stat(path).st_ino
-
-    def secure(self) -> Secure | None:
-        """The TLS session of who comes in here; None on one machine."""
-        return None if self._context is None else Secure(self._context, listens=True)
 
     def close(self) -> None:
         self.sock.close()

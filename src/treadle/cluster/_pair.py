@@ -6,6 +6,7 @@ a call: two machines in one process see each other as two processes would, witho
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -59,7 +60,7 @@ class _End(Link):
         self.check: Callable[[Sequence[Message]], list[Message]] | None = None
         self.other: _End = self
         role, _, id = peer.partition("/")
-        super().__init__(peer, this_party(role, id, run), same_machine=True)
+        super().__init__(peer, this_party(role, id, run), same_machine=True, pid=os.getpid())
 
     @property
     def ear(self) -> Ear | None:
@@ -108,6 +109,9 @@ class _End(Link):
             # What was sent before is still heard: the end comes with the next delivery.
             other._why = "the other side has closed the link"
             other._arm()
+
+    def forsake(self) -> None:
+        self._why = self._why or "this process was forked from the one that has the link"
 
     def deliver(self) -> None:
         self._armed = False

@@ -6,6 +6,7 @@ blocks. A peer is what its certificate says, `treadle:RUN/ROLE/ID`, never the na
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -139,9 +140,17 @@ def peer_user(sock: socket.socket) -> PeerUser | None:
     return PeerUser(struct.unpack_from("=Ii", data)[1], 0)
 
 
-def stranger_on_this_machine(sock: socket.socket) -> str | None:
-    """Why the other end of a Unix socket is nobody we talk to; None if it is ours."""
+def own_process(sock: socket.socket) -> int:
+    """The process that made the other end of a Unix socket; 0 if it is not known.
+
+    Raises:
+        PermissionError: it is another user's.
+    """
     user = peer_user(sock)
-    if user is None or user.uid == os.getuid():
-        return None
-    return f"it runs as user {user.uid}, this side as {os.getuid()}"
+    if user is None:
+        return 0
+    if user.uid != os.getuid():
+        raise PermissionError(
+            errno.EPERM, f"it runs as user {user.uid}, this side as {os.getuid()}"
+        )
+    return user.pid

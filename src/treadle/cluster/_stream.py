@@ -8,6 +8,7 @@ keeps something, nothing of an object's bytes is pulled, and the link's backlog 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
@@ -63,6 +64,7 @@ class StreamLink(Link, asyncio.Protocol):
         party: Party,
         *,
         same_machine: bool,
+        pid: int,
         transport: asyncio.Transport,
         loop: asyncio.AbstractEventLoop,
         reader: FrameReader,
@@ -70,7 +72,7 @@ class StreamLink(Link, asyncio.Protocol):
         secure: Secure | None,
         tally: Tally,
     ) -> None:
-        super().__init__(peer, party, same_machine=same_machine)
+        super().__init__(peer, party, same_machine=same_machine, pid=pid)
         self._transport = transport
         self._loop = loop
         self._reader = reader
@@ -117,7 +119,6 @@ class StreamLink(Link, asyncio.Protocol):
     def send_chunks(self, frames: Frames, then: Callable[[], None]) -> None:
         self._chunks.append((frames, then))
         if len(self._chunks) == 1:
-            # Not now: what was said before has not left yet.
             self._loop.call_soon(self._pump)
 
     @property
@@ -138,6 +139,16 @@ class StreamLink(Link, asyncio.Protocol):
         self._transport.close()
         if self._transport.get_write_buffer_size():
             self._grace = self._loop.call_later(GRACE_S, self._transport.abort)
+
+    def forsake(self) -> None:
+        self._why = self._why or "this process was forked from the one that has the link"
+        sock = self._transport.get_extra_info("socket")
+        number = -1 if sock is None else sock.fileno()
+        if number >= 0:
+            # Not closed: its number stays taken, and the loop, which is the parent's, untouched.
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            os.dup2(null, number, inheritable=False)
+            os.close(null)
 
     # --- the transport's calls ---------------------------------------------------------------
 
@@ -222,7 +233,8 @@ class StreamLink(Link, asyncio.Protocol):
             self._transport.write(self._secure.encrypt(frame))
 
     def _pump(self) -> None:
-        """Send of the objects what the socket takes."""
+        """Send of the objects what the socket takes, behind what was said before."""
+        self.flush()
         chunks = self._chunks
         left = _FRAMES
         while chunks and not self._paused and self._why is None:
@@ -290,4 +302,6 @@ def words(error: BaseException) -> str:
     """An error of a socket, for people."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
+    if isinstance(error, TimeoutError):
+        return str(error) or "no answer"
     return str(error) or type(error).__name__
