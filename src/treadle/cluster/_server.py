@@ -44,6 +44,8 @@ _NOT_PLAIN: Final = frozenset(
         wire.World,
         wire.Locate,
         wire.Printed,
+        wire.Issue,
+        wire.Revoke,
     )
 )
 #: Says nothing: the machine hears that its sender is alive.
@@ -89,6 +91,10 @@ class SchedulerServer:
         #: When the last client left (at first: when this began), and whether it said goodbye.
         self.alone_since: float | None = clock()
         self.goodbye = False
+        #: Blocks for which nobody may speak any longer.
+        self.revoked: dict[str, None] = {}
+        #: Makes the credential of a block; None where none is needed.
+        self.issue: Callable[[str], bytes] | None = None
         #: Called when a client has come or gone.
         self.on_clients: Callable[[], None] = _nothing
         #: Called with each peer whose link has ended.
@@ -109,6 +115,8 @@ class SchedulerServer:
             return "this scheduler is about to end"
         if not link.peer.startswith(("worker/", "client/")):
             return f"a scheduler has nothing to say to {link.peer[:60]!r}"
+        if self.revoked and _block_of(link.peer) in self.revoked:
+            return f"{link.peer} is of a block that has ended"
         peer = Peer(self, link)
         self.links[peer] = None
         return peer
@@ -188,6 +196,10 @@ class SchedulerServer:
                 peer.tell([wire.Located(message.ask, places)])
             elif isinstance(message, wire.Printed):
                 self._pass_on(message)
+            elif isinstance(message, wire.Issue):
+                peer.tell([self._issued(message)])
+            elif isinstance(message, wire.Revoke):
+                self._revoke(message.block)
             else:
                 if isinstance(message, wire.Attach | wire.Register):
                     self._greet(peer, message)
@@ -243,6 +255,23 @@ class SchedulerServer:
             clients = [peer for peer in self.peers.values() if peer.session == session]
         for client in clients:
             client.print(message)
+
+    def _issued(self, message: wire.Issue) -> wire.Issued:
+        """The credential of a block that a client is about to start."""
+        self.revoked.pop(message.block, None)
+        if self.issue is None:
+            return wire.Issued(message.ask, b"")
+        try:
+            return wire.Issued(message.ask, self.issue(message.block))
+        except Exception as error:  # noqa: BLE001 - the client asked for it, and hears why not
+            return wire.Issued(message.ask, b"", f"no credential can be made: {error!r}"[:2_000])
+
+    def _revoke(self, block: str) -> None:
+        """A block has ended: its workers' links end, and none of them comes back."""
+        self.revoked[block] = None
+        for peer in list(self.links):
+            if _block_of(peer.name) == block:
+                peer.link.close("its block has ended")
 
     def _gone(self, peer: Peer, epoch: int) -> None:
         """The process that had this link has surely ended."""
@@ -310,6 +339,12 @@ class SchedulerServer:
 
     def _drop(self, reason: str) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
+
+
+def _block_of(peer: str) -> str | None:
+    """The block of a worker whose name begins with it."""
+    role, _, id = peer.partition("/")
+    return id.partition("/")[0] if role == "worker" else None
 
 
 def _nothing(*args: object) -> None:

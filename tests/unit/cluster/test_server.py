@@ -264,3 +264,28 @@ def test_an_answer_that_no_link_can_carry_is_answered_with_the_reason(world):
     (reply,) = client.heard(wire.Reply)
     assert reply.ask == 3
     assert "too large" in reply.error
+
+
+def test_where_no_credentials_are_needed_a_block_gets_an_empty_one(world):
+    client = world.client()
+    assert client.say(wire.Issue(4, "block-1")) == [wire.Issued(4, b"")]
+
+
+def test_a_block_gets_a_credential_or_the_reason_why_not(world):
+    client = world.client()
+    world.server.issue = lambda block: block.encode()
+    assert client.say(wire.Issue(4, "block-1")) == [wire.Issued(4, b"block-1")]
+    world.server.issue = lambda block: 1 / 0
+    (issued,) = client.say(wire.Issue(5, "block-1"))
+    assert "ZeroDivisionError" in issued.error
+
+
+def test_nobody_speaks_for_a_block_that_was_revoked(world):
+    client = world.client()
+    one, other = world.worker("block-1/host"), world.worker("block-10/host")
+    client.say(wire.Revoke("block-1"))
+    assert one.closed == "its block has ended"
+    assert other.closed is None
+    assert isinstance(world.server.attach(one), str)
+    client.say(wire.Issue(1, "block-1"))
+    assert not isinstance(world.server.attach(one), str)
