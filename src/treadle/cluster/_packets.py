@@ -144,7 +144,8 @@ decode_from_slot = msgspec.msgpack.Decoder(list[FromSlot]).decode
 
 # --- the blame word ------------------------------------------------------------------------------
 
-#: A page that a slot and its agent share; the slot writes numbers of 8 bytes, native order.
-BLAME_BYTES: Final = 4096
+#: Memory that a slot and its agent share; the slot writes numbers of 8 bytes, native order. What
+#: else stands there: see `_slot_page`.
+BLAME_BYTES: Final = 32 * 1024
 #: Index of: the attempt it runs (0: none); the row of it; when it began (CLOCK_MONOTONIC, ns).
 BLAME_ATTEMPT, BLAME_ROW, BLAME_SINCE = 0, 1, 2

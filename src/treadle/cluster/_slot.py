@@ -1,108 +1,317 @@
-"""A slot: a process that runs one task at a time and never talks to anybody but its agent.
+"""A slot: a process that runs one task at a time and talks to nobody but its agent.
 
-It reads a packet from *feed*, writes the attempt into the blame word, runs it, reports on *talk*,
-and clears the word. What dies in between is accused.
+It reads a packet from *feed*, writes the attempt into the blame word, runs it, tells the outcome
+on *talk* and clears the word. A death in between accuses that attempt. Whatever a task raises is
+its outcome; nothing but the end of the process ends this loop.
 """
 
 from __future__ import annotations
 
-import mmap
+import gc
 import os
+import pickle
 import signal
 import sys
 import time
-from typing import Any, NoReturn
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final, NoReturn
 
-from msgspec import Struct
+import msgspec
 
 from treadle.cluster._failures import failure_of
 from treadle.cluster._packets import (
     BLAME_ATTEMPT,
-    BLAME_BYTES,
     BLAME_ROW,
     BLAME_SINCE,
-    PACKET_BYTES,
+    Asked,
+    Denied,
     Raised,
     Ready,
     Returned,
     Task,
-    decode_for_slot,
-    encode,
+    Worn,
 )
-from treadle.cluster._prctl import die_with_parent, offer_to_oom_killer
-from treadle.cluster._settings import WorkerSettings
-from treadle.cluster._zygote_packets import SlotFds
-from treadle.serialize import decode_spec, loads, pack_exception
-from treadle.serialize._unpicklable import dumps_result
+from treadle.cluster._slot_channel import Channel
+from treadle.cluster._slot_functions import Functions
+from treadle.cluster._slot_inputs import Inputs, Memories
+from treadle.cluster._slot_memory import Memory
+from treadle.cluster._slot_rows import Rows
+from treadle.cluster._slot_surroundings import CannotMend, Surroundings
+from treadle.errors import InternalError
+from treadle.serialize import Packed, decode_spec, loads, pack, pack_exception, unpack
+from treadle.store.mapping import Mapper
+from treadle.wire import Failure, TaskId, World
+
+#: A result of so many bytes, or fewer, is part of the packet that tells of it.
+INLINE_BYTES: Final = 4096
+#: A task that took longer is worth measuring its memory.
+MEASURE_NS: Final = 10_000_000
+#: Garbage is collected when there is nothing to do, once so much work was done for each unit of
+#: time that the last collection took.
+_GC_RATIO: Final = 50
+#: After so long without work, what was kept for the next task is dropped.
+_IDLE_S: Final = 1.0
+
+_PLAIN: Final = frozenset({type(None), bool, int, float})
+_PROTOCOL: Final = 5
+NONE: Final = pickle.dumps(None, _PROTOCOL)
+_decode_world: Final = msgspec.msgpack.Decoder(World).decode
 
 
-class Start(Struct, frozen=True):
-    slot: int
-    rank: int
-    zygote: int
-    settings: WorkerSettings
-    warning: str = ""
+#: Packages whose frames tell a user nothing.
+_OURS: Final = ("treadle.cluster", "treadle.serialize")
 
 
-def become_slot(start: Start, fds: SlotFds) -> NoReturn:
-    os.setsid()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    if not die_with_parent(start.zygote, signal.SIGKILL):
-        os._exit(0)
-    offer_to_oom_killer(500)
-    os.dup2(fds.stdout, 1)
-    os.dup2(fds.stderr, 2)
-    os.close(fds.stdout)
-    os.close(fds.stderr)
-    blame = memoryview(mmap.mmap(fds.blame, BLAME_BYTES)).cast("Q")
-    os.close(fds.blame)
-    _run(fds.feed, fds.talk, blame, start)
-    os._exit(0)
+class _Denied(Exception):
+    """The store will never have room for a result."""
 
 
-def _run(feed: int, talk: int, blame: memoryview, start: Start) -> None:
-    functions: dict[bytes, Any] = {}
-    os.write(talk, encode([Ready(os.getpid(), start.warning)]))
-    while True:
-        data = os.read(feed, PACKET_BYTES + 1)
-        if not data:
-            return
-        task = decode_for_slot(data)
-        if not isinstance(task, Task):
-            return
+class Slot:
+    """What a slot's process does, once it is one."""
+
+    #: Given to it before it serves.
+    surroundings: Surroundings
+
+    def __init__(self, channel: Channel, memory: Memory, mapper: Mapper) -> None:
+        self.channel = channel
+        self.functions = Functions()
+        self.actors: dict[TaskId, Any] = {}
+        self._memory = memory
+        self._mapper = mapper
+        self._memories = Memories(mapper)
+        self._words = channel.page.words
+        #: Whether Ctrl-C is the task's.
+        self.in_task = False
+        #: Whether this is a process that a task has forked.
+        self.is_child = False
+        self._has_written = False
+        self._gc_cost_ns = 0
+        self._worked_ns = 0
+
+    # --- the loop ------------------------------------------------------------------------------
+
+    def serve(self, pid: int, warning: str = "") -> None:
+        """Run what comes, until there will be no more."""
+        self.channel.say(Ready(pid, warning))
+        next_task, run = self.channel.next, self.run
+        while True:
+            task = next_task(self.rest)
+            if task is None:
+                return
+            why = Rows(self, task).run() if task.rows else run(task)
+            if why:
+                self.channel.say(Worn(why))
+
+    def run(self, task: Task) -> str:
+        """Run a task and tell how it ended. Returns why this process should be replaced, or ''."""
         began = time.monotonic_ns()
-        blame[BLAME_ROW] = 0
-        blame[BLAME_SINCE] = began
-        blame[BLAME_ATTEMPT] = task.attempt
+        words = self._words
+        words[BLAME_ROW] = 0
+        words[BLAME_SINCE] = began
+        words[BLAME_ATTEMPT] = task.attempt
+        report: Returned | Raised
+        worn = ""
+        printed = (0, 0)
         try:
-            for digest, name, payload in task.code:
-                functions[digest] = loads(payload)
-            spec = decode_spec(task.spec)
-            if spec.digest:
-                func = functions[spec.digest]
-                args, kwargs = loads(spec.payload)
-            else:
-                func, args, kwargs = loads(spec.payload)
-            value = func(*args, **kwargs)
-            packed = dumps_result(value, func)
-            report: Any = Returned(
-                task.id,
-                task.attempt,
-                len(packed),
-                type(value).__name__,
-                (time.monotonic_ns() - began) / 1e9,
-                0,
-                packed,
+            self.in_task = True
+            data, nbytes, kind = self._result_of(task)
+            self.in_task = False
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the task's outcome
+            self.in_task = False
+            self.leave_if_child(error)
+            failure, final = self.failure_of(error, task)
+            del error
+            spent = time.monotonic_ns() - began
+            worn, printed = self.mend(spent)
+            report = Raised(task.id, task.attempt, failure, spent / 1e9, final, True, printed)
+        else:
+            ended = time.monotonic_ns()
+            spent = ended - began
+            peak = self._memory.peak() if spent > MEASURE_NS else 0
+            worn, printed = self.mend(spent)
+            report = Returned(
+                task.id, task.attempt, nbytes, kind, spent / 1e9, peak, data, 1, True, printed
             )
-        except BaseException as error:
-            report = Raised(
-                task.id,
-                task.attempt,
-                failure_of(pack_exception(error)),
-                (time.monotonic_ns() - began) / 1e9,
+        self.channel.report(report, began)
+        words[BLAME_ATTEMPT] = 0
+        self._worked_ns += spent
+        return worn or self._memory.grown_too_much(began)
+
+    def mend(self, spent_ns: int) -> tuple[str, tuple[int, int]]:
+        """Put back what a task has changed. Why that failed, or ''; what the task has printed."""
+        try:
+            return "", self.surroundings.mend(spent_ns)
+        except CannotMend as error:
+            return str(error), (0, 0)
+        except BaseException as error:  # noqa: BLE001 - what a task left may do anything
+            return f"what a task left cannot be put in order: {type(error).__name__}", (0, 0)
+
+    def rest(self) -> None:
+        """There is nothing to do: collect garbage, if enough was done since the last time."""
+        if self._worked_ns > self._gc_cost_ns * _GC_RATIO:
+            self._collect()
+        if (self._memories or self._has_written) and self.channel.is_idle_for(_IDLE_S):
+            self._memories.drop()
+            self._mapper.trim()
+            self._has_written = False
+
+    def _collect(self) -> None:
+        began = time.monotonic_ns()
+        gc.collect()
+        self._gc_cost_ns = time.monotonic_ns() - began
+        self._worked_ns = 0
+
+    # --- the call ------------------------------------------------------------------------------
+
+    def _result_of(self, task: Task) -> tuple[bytes | None, int, str]:
+        """Call; the result's bytes if they are few, how many they are, its type."""
+        inputs = self.inputs_of(task) if task.supplies else None
+        func, args, kwargs = self.load_call(task, inputs)
+        value = func(*args, **kwargs)
+        if self.is_child:
+            leave_child(None)
+        kind = type(value)
+        if task.actor:
+            self.actors[task.id] = value
+            return None, 0, name_of(kind)
+        if kind in _PLAIN:
+            data = NONE if value is None else pickle.dumps(value, _PROTOCOL)
+            if len(data) <= INLINE_BYTES:
+                return data, len(data), kind.__name__
+        packed = pack(value, home=True, func=func)
+        if packed.nbytes <= INLINE_BYTES:
+            return packed.to_bytes(), packed.nbytes, name_of(kind)
+        self.deliver(task.id, task.attempt, packed)
+        return None, packed.nbytes, name_of(kind)
+
+    def load_call(self, task: Task, inputs: Inputs | None) -> tuple[Callable[..., Any], Any, Any]:
+        """The function, its arguments and its keyword arguments; runs code of the user's."""
+        if task.world is not None:
+            self.surroundings.enter(_decode_world(task.world))
+        if task.code:
+            for digest, _, payload in task.code:
+                self.functions.add(digest, payload)
+        spec = decode_spec(task.spec)
+        payload = spec.payload
+        if inputs is None and payload[0] == 0x80:
+            call = loads(payload)
+        else:
+            # What stands in the payload is the task's own: it may be written to.
+            call = unpack(payload, writable=True, persistent_load=inputs)
+        if spec.digest:
+            func = self.functions.loaded.get(spec.digest)
+            if func is None:
+                func = self.functions.load(spec.digest)
+            args, kwargs = call
+            return func, args, kwargs
+        func, args, kwargs = call
+        if task.home is not None:
+            func = getattr(self._actor(task.home), func)
+        return func, args, kwargs
+
+    def inputs_of(self, task: Task) -> Inputs | None:
+        """The results of other tasks that a task was supplied with."""
+        if not task.supplies:
+            return None
+        writable = decode_spec(task.spec).writable
+        return Inputs(task.supplies, self._memories, writable=writable)
+
+    def _actor(self, id: TaskId) -> Any:
+        try:
+            return self.actors[id]
+        except KeyError:
+            raise InternalError(f"the actor {id!r} is not in this process") from None
+
+    def deliver(self, id: TaskId, attempt: int, packed: Packed) -> None:
+        """Write a result where the agent grants room for it."""
+        self.in_task = False
+        self.channel.say(Asked(id, attempt, packed.nbytes))
+        answer = self.channel.wait_grant(attempt)
+        if isinstance(answer, Denied):
+            raise _Denied(answer.why)
+        self._mapper.write(answer.spot, packed)
+        self._has_written = True
+
+    # --- failures ------------------------------------------------------------------------------
+
+    def failure_of(self, error: BaseException, task: Task) -> tuple[Failure, bool]:
+        """What to say of an exception; whether another attempt would end the same way."""
+        if isinstance(error, _Denied):
+            return failure_of(pack_exception(MemoryError(str(error)))), True
+        if task.supplies and isinstance(error, ValueError):
+            _explain_read_only(error)
+        ours = 0
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_globals.get("__package__") in _OURS:
+            ours += 1
+            trace = trace.tb_next
+        packed = pack_exception(error, skip_frames=ours if trace is not None else 0)
+        return failure_of(packed), False
+
+    def is_touched(self) -> bool:
+        """Whether a task has changed what a look without system calls can see."""
+        return self.surroundings.is_touched()
+
+    def leave_if_child(self, error: BaseException | None) -> None:
+        """End, if this is a process that the task has forked."""
+        if self.is_child:
+            leave_child(error)
+
+    def on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        """SIGINT is a task's `KeyboardInterrupt`; between tasks it means nothing."""
+        if self.in_task:
+            raise KeyboardInterrupt
+
+    def after_fork_in_child(self) -> None:
+        """A task has forked: the child goes on with its code, and is no slot."""
+        self.is_child = True
+        self.channel.close()
+        if signal.getsignal(signal.SIGINT) == self.on_interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.getsignal(signal.SIGTERM) is ignore:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _explain_read_only(error: ValueError) -> None:
+    """NumPy says that an array is read-only, and cannot say why."""
+    try:
+        if "read-only" in str(error):
+            error.add_note(
+                "Large inputs of a task are shared memory, which is read-only. Work on a copy "
+                "(array.copy()), or give the app the option writable=True: then they are private."
             )
-        sys.stdout.flush()
-        os.write(talk, encode([report]))
-        blame[BLAME_ATTEMPT] = 0
+    except BaseException:  # noqa: BLE001 - its text is user code
+        pass
+
+
+def name_of(kind: type) -> str:
+    """What a type is called; for people, and short enough for a message."""
+    name = kind.__name__
+    if len(name) > 200 or not name.isascii():
+        name = name[:200].encode("utf-8", "replace").decode()
+    return name
+
+
+def leave_child(error: BaseException | None) -> NoReturn:
+    """End a process that a task has forked, as Python would."""
+    code = 0
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if code and not isinstance(error.code, int):
+            print(error.code, file=sys.stderr)  # noqa: T201 - what Python does
+    elif error is not None:
+        traceback.print_exception(error)
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # closed
+            pass
+    os._exit(code & 0xFF)
+
+
+def ignore(number: int, frame: FrameType | None) -> None:
+    """For SIGTERM: a batch system sends it to all processes of a job, and it is the agent that
+    ends slots. An ignored signal would stay so in what tasks start; this one does not."""

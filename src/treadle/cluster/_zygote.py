@@ -22,7 +22,7 @@ from typing import NoReturn
 
 from treadle.cluster._prctl import adopt_orphans, die_with_parent
 from treadle.cluster._settings import WorkerSettings
-from treadle.cluster._slot import Start, become_slot
+from treadle.cluster._slot_start import Start, become_slot
 from treadle.cluster._zygote_packets import (
     Begin,
     Ended,
@@ -131,7 +131,10 @@ class Zygote:
     # --- slots ---------------------------------------------------------------------------------
 
     def _obey(self, wake: socket.socket) -> None:
-        data, fds, _, _ = socket.recv_fds(self._control, _MOST_ORDER, 8)
+        try:
+            data, fds, _, _ = socket.recv_fds(self._control, _MOST_ORDER, 8)
+        except OSError:
+            raise _Over from None
         if not data:
             raise _Over
         try:
@@ -156,8 +159,10 @@ class Zygote:
                 become_slot(
                     Start(order.slot, order.rank, zygote, self._settings, self._warning), fds
                 )
+            except BaseException:  # noqa: BLE001 - this is another process: it never returns
+                traceback.print_exc()
             finally:
-                os._exit(EX_OSERR)
+                _flush_and_exit(EX_OSERR)
         self._slots[pid] = order.slot
         return self._tell(Forked(order.slot, pid))
 
@@ -194,6 +199,13 @@ def _kill_group(leader: int) -> None:
             kill(leader, signal.SIGKILL)
         except OSError:
             pass
+
+
+def _flush_and_exit(code: int) -> NoReturn:
+    try:
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
