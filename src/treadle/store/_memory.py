@@ -192,10 +192,21 @@ def map_memory(
     return whole
 
 
-def punch(fd: int, offset: int, nbytes: int) -> None:
-    """Give the memory, or the disk, of a range back; what cannot be stays."""
+def forbid_writing(memory: mmap.mmap) -> None:
+    """Make a map that was written to read-only, and one that children have as well."""
+    import ctypes  # noqa: PLC0415 - only where a map is needed
+
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    _libc().mprotect(address, len(memory), mmap.PROT_READ)
+    if hasattr(mmap, "MADV_DOFORK"):
+        memory.madvise(mmap.MADV_DOFORK)
+
+
+def punch(fd: int, ranges: Sequence[tuple[int, int]]) -> None:
+    """Give the memory, or the disk, of ranges (offset, bytes) back; what cannot be stays."""
     if sys.platform == "linux":
-        _libc().fallocate(fd, _PUNCH, offset, nbytes)
+        for offset, nbytes in ranges:
+            _libc().fallocate(fd, _PUNCH, offset, nbytes)
 
 
 @cache
@@ -208,6 +219,7 @@ def _libc() -> Any:
         *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int),
         *(ctypes.c_int, ctypes.c_int, ctypes.c_int64),
     )
+    libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     if sys.platform == "linux":
         libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
     return libc

@@ -127,8 +127,7 @@ class SpillFiles:
                 self._files.remove(file)
                 os.close(file.fd)
                 return
-            for offset, nbytes in file.packing.take_punchable():
-                punch(file.fd, offset, nbytes)
+            punch(file.fd, file.packing.take_punchable())
 
     def close(self) -> None:
         """Let go of everything."""

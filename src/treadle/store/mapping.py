@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import threading
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
@@ -25,12 +26,15 @@ WRITTEN_BYTES: Final = 256 << 20
 #: How many pieces of memory are remembered as written here.
 _REMEMBERED: Final = 64
 
+#: How many descriptors are kept of memory that small objects share.
+_DESCRIPTORS: Final = 8
+
 #: Which memory: process, descriptor, inode.
 _Which = tuple[int, int, int]
 
 
 class Mapper:
-    """The maps of a process. Not for several threads at once.
+    """The maps of a process. Any thread may open, one may write.
 
     Args:
         directory: for files in place of memfds, where there are none.
@@ -45,6 +49,9 @@ class Mapper:
         self._written: dict[_Which, mmap.mmap] = {}
         #: Memory that this process has written.
         self._known: dict[_Which, None] = {}
+        #: Of memory that small objects share, with the flags that it was opened with.
+        self._descriptors: dict[tuple[int, int, int, int], int] = {}
+        self._lock = threading.Lock()
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -83,20 +90,30 @@ class Mapper:
             # It has been written here, and somebody reads it: it is not written again.
             found = self._written.pop(which, None)
             if found is not None:
+                _memory.forbid_writing(found)
                 self._read[which] = found
         return found
 
     def _copy(self, spot: Spot) -> bytearray:
-        fd, _ = find(spot, os.O_RDONLY, self._directory)
-        try:
-            data = bytearray(spot.nbytes)
+        data = bytearray(spot.nbytes)
+        with self._lock:
+            fd = self._descriptor(spot, os.O_RDONLY)
             read_into(fd, data, spot.offset)
             # What is given back is zero at its beginning before it is anything else.
             if spot.nbytes and os.pread(fd, 1, spot.offset) == b"\0":
                 raise OSError(errno.ESTALE, f"the object is there no longer: {spot}")
-        finally:
-            os.close(fd)
         return data
+
+    def _descriptor(self, spot: Spot, flags: int) -> int:
+        """A descriptor of the memory that small objects share; the last few are kept."""
+        key = (spot.pid, spot.fd, spot.inode, flags)
+        fd = self._descriptors.pop(key, None)
+        if fd is None:
+            fd, _ = find(spot, flags, self._directory)
+            if len(self._descriptors) >= _DESCRIPTORS:
+                os.close(self._descriptors.pop(next(iter(self._descriptors))))
+        self._descriptors[key] = fd
+        return fd
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -112,6 +129,11 @@ class Mapper:
         which = (spot.pid, spot.fd, spot.inode)
         if packed.nbytes > spot.nbytes:
             raise ValueError(f"{packed.nbytes} bytes do not go where {spot.nbytes} were granted")
+        if spot.nbytes <= PACKED_BYTES:
+            with self._lock:
+                fd = self._descriptor(spot, os.O_RDWR)
+                _memory.write_pieces(fd, packed.pieces, spot.offset)
+            return
         memory = self._written.pop(which, None)
         if memory is None or len(memory) < packed.nbytes:
             fd, found = find(spot, os.O_RDWR, self._directory)
@@ -119,10 +141,11 @@ class Mapper:
                 again = which in self._known and found.st_size <= self._most_written
                 if spot.offset or not again:
                     _memory.write_pieces(fd, packed.pieces, spot.offset)
-                    self._remember(which, spot)
+                    self._remember(which)
                     return
                 memory = map_memory(fd, found.st_size, access="write", populate=True)
-                memory.madvise(mmap.MADV_DONTFORK)
+                if hasattr(mmap, "MADV_DONTFORK"):
+                    memory.madvise(mmap.MADV_DONTFORK)
             finally:
                 os.close(fd)
         with memoryview(memory) as view:
@@ -146,13 +169,15 @@ class Mapper:
         """Let go of all maps that nobody looks at."""
         self._written.clear()
         self._known.clear()
+        for fd in self._descriptors.values():
+            os.close(fd)
+        self._descriptors.clear()
 
-    def _remember(self, which: _Which, spot: Spot) -> None:
-        if spot.nbytes > PACKED_BYTES and not spot.offset and spot.inode:
-            self._known.pop(which, None)
-            self._known[which] = None
-            if len(self._known) > _REMEMBERED:
-                del self._known[next(iter(self._known))]
+    def _remember(self, which: _Which) -> None:
+        self._known.pop(which, None)
+        self._known[which] = None
+        if len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
 
     def _make_room(self) -> None:
         self.trim()

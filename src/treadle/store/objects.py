@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from functools import partial
 from typing import Final, Literal
 
 from treadle.store import _memory
@@ -42,8 +43,8 @@ Key = tuple[TaskId, int]
 INLINE_BYTES: Final = 4096
 #: Objects up to this size share segments when there are many segments already.
 _CROWDED_BYTES: Final = 32 << 20
-#: Memory that is let go of on the spot; more of it by the closer.
-_QUICK_BYTES: Final = 1 << 20
+#: Of shared segments, so much is let go of on the spot; more of it by the closer.
+_QUICK_BYTES: Final = 128 << 10
 
 
 class ObjectStore:
@@ -76,7 +77,21 @@ class ObjectStore:
         #: Of objects in memory, and on disk.
         self.nbytes = 0
         self.spilled_bytes = 0
-        self._roomy = _descriptors() // 2
+        self._roomy = os.sysconf("SC_OPEN_MAX") // 2
+
+    def __contains__(self, key: Key) -> bool:
+        """Whether the object is here, in memory or on disk; what still comes in is not."""
+        return key in self._objects
+
+    @property
+    def segments(self) -> int:
+        """Pieces of memory, each with a descriptor."""
+        return len(self._segments)
+
+    @property
+    def recycled_bytes(self) -> int:
+        """Memory that holds no object, and waits to be written again."""
+        return self._recycled.nbytes
 
     # --- what a slot writes ------------------------------------------------------------------
 
@@ -391,8 +406,11 @@ class ObjectStore:
 
     def _punch(self, segment: Segment) -> None:
         assert segment.packing is not None
-        for offset, nbytes in segment.packing.take_punchable():
-            _memory.punch(segment.fd, offset, nbytes)
+        ranges = segment.packing.take_punchable()
+        if sum(nbytes for _, nbytes in ranges) > _QUICK_BYTES:
+            self._closer.do(partial(_memory.punch, segment.fd, ranges))
+        elif ranges:
+            _memory.punch(segment.fd, ranges)
 
     def _retire(self, slot: int) -> None:
         """Nothing more is put into the slot's open segment."""
@@ -412,9 +430,6 @@ class ObjectStore:
         self._segments.discard(segment)
         fd, memory, directory = segment.fd, segment.map, self._directory
         segment.map = None
-        if memory is None and segment.capacity <= _QUICK_BYTES:
-            _memory.close(fd, directory)
-            return
 
         def chore() -> None:
             if memory is not None:
@@ -448,10 +463,6 @@ _ALONE = _Alone().count
 def _is_looked_at(segment: Segment) -> bool:
     """Whether there are views of our map: all that come from one refer to it."""
     return segment.map is not None and sys.getrefcount(segment.map) > _ALONE
-
-
-def _descriptors() -> int:
-    return os.sysconf("SC_OPEN_MAX")
 
 
 class _Source:
