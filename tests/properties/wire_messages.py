@@ -75,7 +75,7 @@ def _of(info: inspect.Type) -> st.SearchStrategy[Any]:
         case inspect.StrType():
             return st.text(TEXT, min_size=info.min_length or 0, max_size=12)
         case inspect.BytesType():
-            return st.binary(max_size=20)
+            return st.binary(max_size=min(20, info.max_length or 20))
         case inspect.VarTupleType():
             return st.lists(_of(info.item_type), max_size=3).map(tuple)
         case inspect.TupleType():
