@@ -225,7 +225,7 @@ class Greeting(asyncio.Protocol):
             report(self._loop, link, error)
             ear = "a fault on this side keeps it from taking links"
         if isinstance(ear, str):
-            link.close(ear)
+            link.void(ear)
             self._turn_away(ear)
             return
         link.ear = ear

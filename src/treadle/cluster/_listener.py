@@ -75,7 +75,10 @@ class Listener:
         #: Since when each is here, oldest first.
         self._strangers: dict[Greeting, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Nobody is let in before it ends.
         self._timer: asyncio.TimerHandle | None = None
+        #: Because all places are taken.
+        self._full = False
 
     def listen_unix(self, path: str) -> str:
         """Take links of this user's processes at this path; return the address.
@@ -143,6 +146,7 @@ class Listener:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._full = False
         for task in self._tasks:
             task.cancel()
         for greeting in list(self._strangers):
@@ -184,6 +188,8 @@ class Listener:
 
         def ended(outcome: Link | Exception) -> None:
             self._strangers.pop(greeting, None)
+            if self._full:
+                self._resume()
             if isinstance(outcome, Exception):
                 self.tally.stranger(where, str(outcome))
 
@@ -216,6 +222,7 @@ class Listener:
         oldest, since = next(iter(self._strangers.items()))
         wait_s = since + min(_PATIENCE_S, self._handshake_s) - self._loop.time()
         if wait_s > 0:
+            self._full = True
             self._pause(wait_s)
             return False
         oldest.give_up(ConnectionError("it kept others waiting"))
@@ -229,7 +236,10 @@ class Listener:
         self._timer = self._loop.call_later(for_s, self._resume)
 
     def _resume(self) -> None:
-        self._timer = None
+        self._full = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         for door in self._doors:
             self._loop.add_reader(door.sock.fileno(), self._come, door)
 

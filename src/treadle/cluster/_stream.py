@@ -169,6 +169,12 @@ class StreamLink(Link, asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.resume_reading()
 
+    def void(self, why: str) -> None:
+        """It is not to be: what was sent on it never leaves."""
+        self._why = why
+        self._pending = []
+        self._lost = True
+
     def take(self, frames: Sequence[Frame]) -> None:
         """Hand on what has come.
 
