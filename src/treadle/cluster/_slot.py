@@ -15,8 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
@@ -33,16 +32,20 @@ from treadle.cluster._packets import (
     Task,
     Worn,
 )
-from treadle.cluster._slot_channel import Channel
 from treadle.cluster._slot_functions import Functions
 from treadle.cluster._slot_inputs import Inputs, Memories
-from treadle.cluster._slot_memory import Memory
 from treadle.cluster._slot_rows import Rows
 from treadle.cluster._slot_surroundings import CannotMend, Surroundings
 from treadle.errors import InternalError
 from treadle.serialize import Packed, decode_spec, loads, pack, pack_exception, unpack
-from treadle.store.mapping import Mapper
 from treadle.wire import Failure, TaskId, World
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from treadle.cluster._slot_channel import Channel
+    from treadle.cluster._slot_memory import Memory
+    from treadle.store.mapping import Mapper
 
 #: A result of so many bytes, or fewer, is part of the packet that tells of it.
 INLINE_BYTES: Final = 4096

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
-from treadle.cluster._packets import Supply
 from treadle.errors import InternalError
 from treadle.serialize import unpack
-from treadle.wire import Spot, TaskId
+
+if TYPE_CHECKING:
+    from treadle.cluster._packets import Supply
+    from treadle.wire import Spot, TaskId
 
 #: How many pieces of memory stay mapped for the next task, which often wants the same.
 _KEPT: Final = 4

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from treadle.cluster._packets import (
     BLAME_ATTEMPT,
@@ -20,9 +20,11 @@ from treadle.cluster._packets import (
     Task,
 )
 from treadle.cluster._slot_channel import HOLD_NS, Channel
-from treadle.cluster._slot_inputs import Inputs
 from treadle.serialize import Packed, loads, pack, unpack
-from treadle.wire import Failure, TaskId
+
+if TYPE_CHECKING:
+    from treadle.cluster._slot_inputs import Inputs
+    from treadle.wire import Failure, TaskId
 
 #: A result of more bytes is told by itself.
 _MOST_ROW: Final = 8 * 1024

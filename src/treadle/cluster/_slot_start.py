@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import types
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 from msgspec import Struct
@@ -28,8 +28,10 @@ from treadle.cluster._slot_places import (
 )
 from treadle.cluster._slot_streams import Streams
 from treadle.cluster._slot_surroundings import Surroundings
-from treadle.cluster._zygote_packets import SlotFds
 from treadle.store.mapping import Mapper
+
+if TYPE_CHECKING:
+    from treadle.cluster._zygote_packets import SlotFds
 
 #: So much sooner than its agent the kernel ends a slot when memory runs out.
 _OOM_SCORE: Final = 500

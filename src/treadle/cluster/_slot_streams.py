@@ -110,7 +110,7 @@ class Streams:
 
 def _text(fd: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(
-        open(fd, "wb", closefd=False),  # noqa: SIM115 - it stays open
+        open(fd, "wb", closefd=False),
         encoding="utf-8",
         errors="backslashreplace",
         line_buffering=True,

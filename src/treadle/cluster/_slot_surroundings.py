@@ -14,16 +14,21 @@ import resource
 import signal
 import sys
 import threading
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from treadle.cluster._slot_channel import out_of_reach
-from treadle.cluster._slot_streams import Streams
 from treadle.cluster._slot_watch import Watch
-from treadle.wire import World
+
+if TYPE_CHECKING:
+    from treadle.cluster._slot_streams import Streams
+    from treadle.wire import World
 
 _PATH_ONLY: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
 #: A task that took longer is worth a thorough look at what it left.
 _THOROUGH_NS: Final = 500_000
+#: As they are before they are watched.
+_umask = os.umask
+_fchdir = os.fchdir
 _TIMERS: Final = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _LIMITS: Final = tuple(
     getattr(resource, f"RLIMIT_{name}")
@@ -40,7 +45,8 @@ class Surroundings:
         self._watch = Watch()
         self._watch.start()
         self._directory = out_of_reach(os.open("/", _PATH_ONLY))
-        self._umask = os.umask(0o077)
+        self._umask = _umask(0o077)
+        _umask(self._umask)
         self._threads = _thread._count()
         self._keep()
         self._enter_directory(os.getcwd())
@@ -67,7 +73,7 @@ class Surroundings:
             sys.argv = [world.main]
             sys.modules["__main__"].__file__ = world.main
         self._umask = world.umask
-        os.umask(world.umask)
+        _umask(world.umask)
         try:
             self._enter_directory(world.directory)
         except OSError as error:
@@ -79,7 +85,7 @@ class Surroundings:
     def _enter_directory(self, path: str) -> None:
         directory = os.open(path, _PATH_ONLY)
         try:
-            os.fchdir(directory)
+            _fchdir(directory)
         except OSError:
             os.close(directory)
             raise
@@ -94,16 +100,21 @@ class Surroundings:
         Raises:
             CannotMend: something cannot be put back.
         """
-        os.umask(self._umask)
-        try:
-            os.fchdir(self._directory)
-        except OSError as error:
-            raise CannotMend(f"its working directory is gone: {error}") from None
+        thoroughly = spent_ns > _THOROUGH_NS
+        if thoroughly or self._watch.place:
+            self._go_back()
         if self.is_touched():
             self._put_back()
         if _thread._count() != self._threads:
             self._count_threads()
-        return self._streams.settle(thoroughly=spent_ns > _THOROUGH_NS)
+        return self._streams.settle(thoroughly=thoroughly)
+
+    def _go_back(self) -> None:
+        _umask(self._umask)
+        try:
+            _fchdir(self._directory)
+        except OSError as error:
+            raise CannotMend(f"its working directory is gone: {error}") from None
 
     def is_touched(self) -> bool:
         """Whether a task has changed what a look without system calls can see."""

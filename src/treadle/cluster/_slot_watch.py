@@ -12,8 +12,10 @@ import os
 import resource
 import signal
 from collections.abc import Callable
-from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 #: Modules and what of them is watched: environment, signals, and what cannot be put back.
 _ENVIRONMENT: Final = (os, ("putenv", "unsetenv"))
@@ -21,6 +23,7 @@ _SIGNALS: Final = (
     (_signal, ("signal", "pthread_sigmask", "siginterrupt")),
     (signal, ("setitimer", "alarm", "set_wakeup_fd")),
 )
+_PLACE: Final = (os, ("chdir", "fchdir", "umask"))
 _AFFINITY: Final = (os, ("sched_setaffinity",))
 _LIMITS: Final = (resource, ("setrlimit", "prlimit"))
 _FOR_GOOD: Final = (
@@ -49,7 +52,7 @@ _FOR_GOOD: Final = (
 class Watch:
     """Which kinds of change were made since they were last put back."""
 
-    __slots__ = ("affinity", "any", "environment", "for_good", "limits", "signals")
+    __slots__ = ("affinity", "any", "environment", "for_good", "limits", "place", "signals")
 
     def __init__(self) -> None:
         self.clear()
@@ -59,6 +62,7 @@ class Watch:
         self.any = False
         self.environment = False
         self.signals = False
+        self.place = False
         self.affinity = False
         self.limits = False
         #: What was called that cannot be undone.
@@ -69,6 +73,7 @@ class Watch:
         self._wrap(*_ENVIRONMENT, self._on_environment)
         for module, names in _SIGNALS:
             self._wrap(module, names, self._on_signals)
+        self._wrap(*_PLACE, self._on_place)
         self._wrap(*_AFFINITY, self._on_affinity)
         self._wrap(*_LIMITS, self._on_limits)
         for name in _FOR_GOOD[1]:
@@ -85,6 +90,9 @@ class Watch:
 
     def _on_signals(self) -> None:
         self.any = self.signals = True
+
+    def _on_place(self) -> None:
+        self.any = self.place = True
 
     def _on_affinity(self) -> None:
         self.any = self.affinity = True

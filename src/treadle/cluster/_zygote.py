@@ -7,9 +7,11 @@ started.
 
 from __future__ import annotations
 
+import _thread
 import gc
 import importlib
 import os
+import resource
 import select
 import signal
 import socket
@@ -17,12 +19,11 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from treadle.cluster._prctl import adopt_orphans, die_with_parent
-from treadle.cluster._settings import WorkerSettings
-from treadle.cluster._slot_start import Start, become_slot
+from treadle.cluster._slot_channel import memory_of, read_memory
+from treadle.cluster._slot_start import Start, become_slot, decode_start, encode_start
 from treadle.cluster._zygote_packets import (
     Begin,
     Ended,
@@ -33,6 +34,11 @@ from treadle.cluster._zygote_packets import (
     decode_order,
     encode,
 )
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from treadle.cluster._settings import WorkerSettings
 
 #: Exit code of what could not be started.
 EX_OSERR = 71
@@ -47,8 +53,11 @@ def main(argv: Sequence[str]) -> NoReturn:
     """Be the zygote of the agent at the other end of a socket.
 
     Args:
-        argv: the number of the socket's descriptor.
+        argv: the number of the socket's descriptor; or '--slot' and descriptors, for a slot that
+            is not forked: the one of its `Start`, and its own.
     """
+    if argv[0] == "--slot":
+        _be_slot(*map(int, argv[1:]))
     control = socket.socket(fileno=int(argv[0]))
     control.set_inheritable(False)
     parent = os.getppid()
@@ -59,9 +68,38 @@ def main(argv: Sequence[str]) -> NoReturn:
         os._exit(0)
     order = decode_order(data)
     assert isinstance(order, Begin)
+    if order.descriptors:
+        _limit_descriptors(order.descriptors)
     zygote = Zygote(control, order.settings, parent)
     zygote.prepare()
     zygote.serve()
+
+
+def _be_slot(start_fd: int, *fds: int) -> NoReturn:
+    start = decode_start(read_memory(start_fd, os.fstat(start_fd).st_size))
+    os.close(start_fd)
+    preload(start.settings.preload)
+    become_slot(start, SlotFds(*fds))
+
+
+def preload(modules: Sequence[str]) -> list[str]:
+    """Import modules. What went wrong, in words."""
+    failed = []
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except BaseException as error:  # noqa: BLE001 - an import runs code of the user's
+            traceback.print_exc()
+            failed.append(f"the preload of {name!r} failed ({type(error).__name__}: {error})")
+    return failed
+
+
+def _limit_descriptors(most: int) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    except (OSError, ValueError):  # it has more open than that
+        traceback.print_exc()
 
 
 class Zygote:
@@ -73,29 +111,29 @@ class Zygote:
         self._parent = parent
         self._slots: dict[int, int] = {}
         self._warning = ""
+        #: Whether a forked slot would lack threads that the preload needs.
+        self._by_exec = False
 
     def prepare(self) -> None:
         """Import what slots are to have, and leave it to the garbage collector no more."""
-        failed = []
-        for name in self._settings.preload:
-            try:
-                importlib.import_module(name)
-            except BaseException as error:  # noqa: BLE001 - an import runs code of the user's
-                traceback.print_exc()
-                failed.append(f"preload of {name!r} failed: {type(error).__name__}: {error}")
+        failed = preload(self._settings.preload)
         left = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
-        if left:
-            failed.append(f"preload left threads behind: {', '.join(left)}")
+        if left or _thread._count():
+            self._by_exec = True
+            failed.append(
+                f"the preload left threads running ({', '.join(left) or 'without a name'}), so "
+                "each slot is started by itself and imports the preload again"
+            )
         self._warning = "; ".join(failed)
         gc.collect()
         gc.freeze()
 
     def serve(self) -> NoReturn:
         """Do as the agent says until it has ended."""
-        self._wake, wake = socket.socketpair()
+        self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
-        wake.setblocking(False)
-        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        self._woken.setblocking(False)
+        signal.set_wakeup_fd(self._woken.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _ignore)
         signal.signal(signal.SIGINT, _ignore)
         signal.signal(signal.SIGTERM, self._on_sigterm)
@@ -103,7 +141,7 @@ class Zygote:
         try:
             if not die_with_parent(self._parent, signal.SIGTERM):
                 raise _Over
-            self._serve(wake)
+            self._serve()
         except _Over:
             pass
         except BaseException:  # noqa: BLE001 - whatever it is, no slot may be left behind
@@ -111,14 +149,14 @@ class Zygote:
         self._end_all()
         os._exit(0)
 
-    def _serve(self, wake: socket.socket) -> None:
+    def _serve(self) -> None:
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
         while True:
             for fd, _ in poll.poll():
                 if fd == self._control.fileno():
-                    self._obey(wake)
+                    self._obey()
                 else:
                     self._wake.recv(4096)
                     self._reap()
@@ -130,7 +168,7 @@ class Zygote:
 
     # --- slots ---------------------------------------------------------------------------------
 
-    def _obey(self, wake: socket.socket) -> None:
+    def _obey(self) -> None:
         try:
             data, fds, _, _ = socket.recv_fds(self._control, _MOST_ORDER, 8)
         except OSError:
@@ -147,24 +185,29 @@ class Zygote:
 
     def _fork(self, order: Fork, fds: SlotFds) -> None:
         zygote = os.getpid()
+        warning, self._warning = self._warning, ""  # said once
         try:
             pid = os.fork()
         except OSError:
             traceback.print_exc()
             return self._tell(Ended(order.slot, 0, EX_OSERR))
         if pid == 0:
-            try:
-                signal.set_wakeup_fd(-1)
-                self._control.close()
-                become_slot(
-                    Start(order.slot, order.rank, zygote, self._settings, self._warning), fds
-                )
-            except BaseException:  # noqa: BLE001 - this is another process: it never returns
-                traceback.print_exc()
-            finally:
-                _flush_and_exit(EX_OSERR)
+            self._in_child(Start(order.slot, order.rank, zygote, self._settings, warning), fds)
         self._slots[pid] = order.slot
         return self._tell(Forked(order.slot, pid))
+
+    def _in_child(self, start: Start, fds: SlotFds) -> NoReturn:
+        try:
+            signal.set_wakeup_fd(-1)
+            for end in (self._control, self._wake, self._woken):
+                end.close()
+            if self._by_exec:
+                _exec_slot(start, fds)
+            become_slot(start, fds)
+        except BaseException:  # noqa: BLE001 - this is another process: it never returns
+            traceback.print_exc()
+        finally:
+            _flush_and_exit(EX_OSERR)
 
     def _reap(self) -> None:
         while True:
@@ -201,6 +244,14 @@ def _kill_group(leader: int) -> None:
             pass
 
 
+def _exec_slot(start: Start, fds: SlotFds) -> NoReturn:
+    start_fd = memory_of(encode_start(start))
+    for fd in (start_fd, *fds):
+        os.set_inheritable(fd, True)
+    command = [sys.executable, "-m", "treadle", "zygote", "--slot", str(start_fd), *map(str, fds)]
+    os.execv(sys.executable, command)
+
+
 def _flush_and_exit(code: int) -> NoReturn:
     try:
         sys.stderr.flush()
@@ -210,7 +261,3 @@ def _flush_and_exit(code: int) -> NoReturn:
 
 def _ignore(number: int, frame: FrameType | None) -> None:
     """For signals whose default would end the process; an ignored one would stay so in children."""
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

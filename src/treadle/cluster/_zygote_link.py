@@ -6,7 +6,6 @@ slots are ended, each end is told, and last of all the loss.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
@@ -14,14 +13,17 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
-from treadle.cluster._settings import WorkerSettings
 from treadle.cluster._slot_places import thread_variables
 from treadle.cluster._zygote_packets import Begin, Fork, Forked, SlotFds, decode_news, encode
 
+if TYPE_CHECKING:
+    import asyncio
+
+    from treadle.cluster._settings import WorkerSettings
+
 _MOST_NEWS: Final = 4096
-_COMMAND: Final = "import sys; from treadle.cluster._zygote import main; main(sys.argv[1:])"
 
 #: slot, its process
 OnStarted = Callable[[int, int], None]
@@ -33,7 +35,11 @@ OnLost = Callable[[int], None]
 
 
 class Zygote:
-    """A zygote process. It is started by exec, at once."""
+    """A zygote process. It is started by exec, at once.
+
+    Args:
+        descriptors: how many a task may have open, if it is not as many as this process.
+    """
 
     def __init__(
         self,
@@ -43,6 +49,7 @@ class Zygote:
         on_started: OnStarted,
         on_ended: OnEnded,
         on_lost: OnLost,
+        descriptors: int = 0,
     ) -> None:
         self._loop = loop
         self._on_started = on_started
@@ -57,7 +64,7 @@ class Zygote:
         with theirs:
             self._process = _start(settings, theirs.fileno())
         self._control.setblocking(False)
-        self._send(encode(Begin(settings)), [])
+        self._send(encode(Begin(settings, descriptors)), [])
         loop.add_reader(self._control.fileno(), self._hear)
 
     @property
@@ -160,7 +167,7 @@ def _start(settings: WorkerSettings, control: int) -> subprocess.Popen[bytes]:
         log = open(os.path.join(settings.log_dir, "zygote.log"), "ab")  # noqa: SIM115 - closed below
     try:
         return subprocess.Popen(
-            [sys.executable, "-c", _COMMAND, str(control)],
+            [sys.executable, "-m", "treadle", "zygote", str(control)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -26,9 +26,11 @@ class Order(Struct, frozen=True, array_like=True, tag_field="packet", tag=str.lo
 
 
 class Begin(Order, frozen=True):
-    """First of all: be the zygote of this worker."""
+    """First of all: be the zygote of this worker. `descriptors`: how many a task may have open (0:
+    as many as the zygote)."""
 
     settings: WorkerSettings
+    descriptors: int = 0
 
 
 class Fork(Order, frozen=True):
