@@ -218,6 +218,11 @@ class Engine:
             if wait:
                 self.pool.join(_LIFT_S)
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Its loop, for tenants with sockets; to be touched on the engine thread alone."""
+        return self._loop
+
     def is_current(self) -> bool:
         """True on the engine thread."""
         return threading.get_ident() == self._thread.ident
@@ -248,6 +253,10 @@ class Engine:
         except RuntimeError:
             if not self._loop.is_closed():
                 raise
+
+    def call_next(self, fn: Callable[[], None]) -> None:
+        """Run a short function of ours when what runs now has ended; on the engine thread only."""
+        self._loop.call_soon(fn)
 
     def call_later(self, delay_s: float, fn: Callable[[], None]) -> None:
         """Run a short function of ours on the engine thread, later. Safe from any thread."""

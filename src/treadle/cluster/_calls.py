@@ -1,0 +1,428 @@
+"""Calls as they travel: which function, by its digest, and its arguments in bytes.
+
+Two rules. A function is pickled once, for as long as what it names stays what it is: for each
+function object its digest is kept, with the globals, cells and defaults that it was pickled with;
+if one of them is another object now, it is pickled anew. And what is large goes once: an argument
+over `HOIST_BYTES` becomes an object of its own, which the call names.
+
+All of this happens in the caller's thread, since it runs code of the user's.
+"""
+
+from __future__ import annotations
+
+import pickle
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from hashlib import blake2b
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType
+from typing import Any, Final, Protocol
+
+from treadle.dataflow.futures import PutFuture
+from treadle.errors import SerializationError
+from treadle.serialize import CallSpec, dumps, dumps_call, encode_spec, pack
+from treadle.serialize._modules import PROTOCOL, travels_by_value
+from treadle.wire import DIGEST_BYTES
+
+#: An argument above this goes as an object of its own.
+HOIST_BYTES: Final = 256 * 1024
+#: Code above this goes as an object, too: it has data in it.
+_MOST_CODE: Final = 1024 * 1024
+#: Most functions whose digests are remembered.
+_FUNCTIONS: Final = 4096
+#: Most objects that are looked at for one function: beyond that it is pickled each time.
+_MOST_NAMED: Final = 2_000
+
+_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, complex})
+_MISSING: Final = object()
+
+NumberOf = Callable[[Any], int | None]
+
+
+class Depot(Protocol):
+    """Where a packer leaves what does not go with the call."""
+
+    @property
+    def base(self) -> int:
+        """The identifier of task 0."""
+
+    def keep_code(self, digest: bytes, name: str, payload: bytes) -> None:
+        """A function that calls name from now on."""
+
+    def keep_data(self, value: Any, *, constant: object | None) -> int:
+        """An object that a call names; its identifier. It stays until `drop_data`.
+
+        Args:
+            constant: what the value is recognised by the next time; None: by its bytes.
+        """
+
+    def drop_data(self, ids: tuple[int, ...]) -> None:
+        """The call that named these is gone."""
+
+    def kept(self, number: int) -> Any:
+        """The result of a task of a scheduler that is gone, if it is here; else None."""
+
+
+class Call:
+    """A call that names objects of its own. They are kept while it lives."""
+
+    __slots__ = ("_depot", "spec", "uses")
+
+    def __init__(self, spec: bytes, uses: tuple[int, ...], depot: Depot) -> None:
+        self.spec = spec
+        self.uses = uses
+        self._depot = depot
+
+    def __del__(self) -> None:
+        self._depot.drop_data(self.uses)
+
+
+class _Ref:
+    """Stands for an object in the arguments of a call."""
+
+    __slots__ = ("id",)
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+
+
+class _Known:
+    """A function that has been pickled."""
+
+    __slots__ = ("digest", "func", "named")
+
+    def __init__(self, func: Callable[[], Any], digest: bytes, named: Sequence[tuple[Any, ...]]):
+        #: Gives the function, while it lives.
+        self.func = func
+        self.digest = digest
+        #: What it names: where it stands, its name there, and what that was.
+        self.named = named
+
+    def is_true(self) -> bool:
+        """Whether all that it names is what it was."""
+        for where, name, what in self.named:
+            if type(where) is dict:
+                if where.get(name, _MISSING) is not what:
+                    return False
+            elif _look(where, name) is not what:
+                return False
+        return True
+
+
+class CallPacker:
+    """Packs the calls of one session."""
+
+    def __init__(self, depot: Depot, hoist_bytes: int = HOIST_BYTES) -> None:
+        self._depot = depot
+        self._hoist_bytes = hoist_bytes
+        self._known: dict[object, _Known] = {}
+
+    def pack(
+        self,
+        func: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        number_of: NumberOf | None = None,
+        *,
+        writable: bool = False,
+    ) -> bytes | Call:
+        """The call as it travels; see `TaskSink.pack`.
+
+        Raises:
+            SerializationError: something in it cannot be pickled; the text has the path.
+        """
+        known = self._known.get(id(func))
+        if known is not None and known.func() is func and (not known.named or known.is_true()):
+            digest = known.digest
+        else:
+            digest = self._digest(func, args, kwargs)
+        if digest:
+            for value in args:
+                if type(value) not in _PLAIN:
+                    break
+            else:
+                if not kwargs:
+                    payload = pickle.dumps((tuple(args), {}), PROTOCOL)
+                    if len(payload) <= self._hoist_bytes:
+                        return encode_spec(CallSpec(digest, payload, "", writable))
+        return _Packing(self._depot, self._hoist_bytes, number_of).pack(
+            func, digest, tuple(args), dict(kwargs), writable
+        )
+
+    def pack_rows(self, rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
+        """Positional arguments of rows of a map, each on its own."""
+        dump = pickle.dumps
+        packed = []
+        for row in rows:
+            for value in row:
+                if type(value) not in _PLAIN:
+                    packed.append(_row(row))
+                    break
+            else:
+                packed.append(dump(row, PROTOCOL))
+        return packed
+
+    # --- functions ---------------------------------------------------------------------------
+
+    def _digest(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+        """The digest of a function that is new or has changed; empty: it goes with its call."""
+        key, keep, inner = _identity(func)
+        if key is None:
+            return b""
+        known = self._known.get(key)
+        if known is not None and key != id(func) and known.is_true():
+            return known.digest
+        try:
+            # Before it is pickled: what changes meanwhile is seen the next time.
+            named = list(_named(inner))
+            payload = dumps(func)
+        except _TooMuch:
+            return b""
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            dumps_call(func, (), {})
+            raise
+        if len(payload) > _MOST_CODE:
+            return b""
+        digest = blake2b(payload, digest_size=DIGEST_BYTES).digest()
+        self._depot.keep_code(digest, _name_of(func), payload)
+        if len(self._known) >= _FUNCTIONS:
+            self._known.clear()
+        self._known[key] = _Known(keep, digest, named)
+        return digest
+
+
+class _Packing:
+    """One call whose arguments are not all plain."""
+
+    def __init__(self, depot: Depot, hoist_bytes: int, number_of: NumberOf | None) -> None:
+        self._depot = depot
+        self._hoist_bytes = hoist_bytes
+        self._number_of = number_of
+        self._uses: dict[int, None] = {}
+        self._has_refs = False
+
+    def pack(
+        self,
+        func: Callable[..., Any],
+        digest: bytes,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        writable: bool,
+    ) -> bytes | Call:
+        args = tuple([self._stand_in(value) for value in args])
+        kwargs = {key: self._stand_in(value) for key, value in kwargs.items()}
+        try:
+            call = (args, kwargs) if digest else (func, args, kwargs)
+            packed = self._pickled(call)
+            if packed.nbytes > self._hoist_bytes:
+                args = tuple([self._hoisted(value) for value in args])
+                kwargs = {key: self._hoisted(value) for key, value in kwargs.items()}
+                target = func if digest else self._hoisted(func)
+                packed = self._pickled((args, kwargs) if digest else (target, args, kwargs))
+            spec = CallSpec(digest, packed.to_bytes(), "" if digest else _name_of(func), writable)
+            data = encode_spec(spec)
+        except SerializationError as error:
+            self._depot.drop_data(tuple(self._uses))
+            self._explain(func, args, kwargs, error)
+            raise
+        except BaseException:
+            self._depot.drop_data(tuple(self._uses))
+            raise
+        return Call(data, tuple(self._uses), self._depot) if self._uses else data
+
+    def _stand_in(self, value: Any) -> Any:
+        """What goes in the place of an argument."""
+        if isinstance(value, PutFuture):
+            return self._constant(value, value._result)
+        if isinstance(value, Future):
+            self._has_refs = True
+            if self._number_of is not None:
+                number = self._number_of(value)
+                if number is not None and (kept := self._depot.kept(number)) is not None:
+                    return kept.load()
+        elif type(value) is list or type(value) is tuple:
+            # Such as `inputs`: only whether there is a future among them.
+            if any(isinstance(item, Future) for item in value):
+                self._has_refs = True
+        elif type(value) is bytes and len(value) > self._hoist_bytes:
+            return self._constant(value, value)
+        return value
+
+    def _pickled(self, value: Any) -> Any:
+        if self._has_refs or self._uses:
+            return pack(value, home=False, persistent_id=self._persistent_id)
+        try:
+            return pack(value, home=False)
+        except SerializationError:
+            if self._number_of is None:
+                raise
+            # There may be a future deep inside.
+            self._has_refs = True
+            return pack(value, home=False, persistent_id=self._persistent_id)
+
+    def _persistent_id(self, obj: Any) -> Any:
+        if type(obj) is _Ref:
+            return obj.id
+        if self._number_of is not None and isinstance(obj, Future):
+            number = self._number_of(obj)
+            if number is not None:
+                return self._depot.base + number
+        return None
+
+    def _hoisted(self, value: Any) -> Any:
+        """The argument, or what stands for it if it is large."""
+        if type(value) in _PLAIN and type(value) not in (str, bytes):
+            return value
+        if type(value) is _Ref or isinstance(value, Future):
+            return value
+        if is_constant(value):
+            return self._constant(value, value)
+        try:
+            packed = pack(value, home=False)
+        except SerializationError:
+            return value  # it has a future in it, or what the second attempt will tell
+        if packed.nbytes <= self._hoist_bytes:
+            return value
+        return self._keep(packed, None)
+
+    def _constant(self, constant: object, value: Any) -> Any:
+        """A value that never changes: recognised by what it is."""
+        packed = pack(value, home=False)
+        if packed.nbytes <= self._hoist_bytes:
+            return value
+        return self._keep(packed, constant)
+
+    def _keep(self, packed: Any, constant: object | None) -> _Ref:
+        id = self._depot.keep_data(packed, constant=constant)
+        if id in self._uses:
+            self._depot.drop_data((id,))  # once for each call
+        self._uses[id] = None
+        return _Ref(id)
+
+    def _explain(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException
+    ) -> None:
+        """Raise an error that names the argument, if it can be found."""
+
+        def without(value: Any) -> Any:
+            stands_for_task = isinstance(value, Future) and self._number_of is not None
+            if type(value) is _Ref or (stands_for_task and self._number_of(value) is not None):  # type: ignore[misc]
+                return None
+            return value
+
+        try:
+            dumps_call(func, [without(a) for a in args], {k: without(v) for k, v in kwargs.items()})
+        except SerializationError as better:
+            raise better from error
+
+
+# --- what a function names -----------------------------------------------------------------------
+
+
+class _TooMuch(Exception):
+    """A function names more than is looked at."""
+
+
+def _identity(func: Any) -> tuple[object | None, Callable[[], Any], Any]:
+    """What a function is known by, how it is had again, and the function inside; None: by nothing.
+
+    Callables that are not functions may change at any time: they go with each call. But for those
+    that the apps put round a function, which tell so by their `__memo_func__`.
+    """
+    kind = type(func)
+    if kind is FunctionType or kind is BuiltinFunctionType or isinstance(func, type):
+        return id(func), weakref.ref(func), func
+    # Not by getattr: objects that answer to any name have no such thing.
+    inner = getattr(func, "__dict__", {}).get("__memo_func__")
+    if type(inner) is FunctionType:
+        cls, args = func.__reduce__()[:2]
+        # What it is made of is kept, so no other object can have these identities.
+        return (cls, *map(id, args)), lambda: args, inner
+    return None, lambda: None, None
+
+
+def _named(func: Any) -> Iterator[tuple[Any, ...]]:
+    """All that a function that travels by value names, and what that names: where, name, what."""
+    todo = [func]
+    seen: dict[int, None] = {}
+    count = 0
+    while todo:
+        item = todo.pop()
+        if id(item) in seen or not travels_here_by_value(item):
+            continue
+        seen[id(item)] = None
+        if isinstance(item, type):
+            todo += [vars(item)[name] for name in vars(item) if callable(vars(item)[name])]
+            continue
+        for where, name in _places(item):
+            count += 1
+            if count > _MOST_NAMED:
+                raise _TooMuch
+            what = where.get(name, _MISSING) if type(where) is dict else _look(where, name)
+            yield where, name, what
+            if type(what) is FunctionType or isinstance(what, type):
+                todo.append(what)
+
+
+def travels_here_by_value(item: Any) -> bool:
+    """Whether a function or class goes with all that it names."""
+    if type(item) is not FunctionType and not isinstance(item, type):
+        return False
+    module = item.__module__
+    if module == "__main__" or not isinstance(module, str) or travels_by_value(module):
+        return True
+    return "<locals>" in item.__qualname__ or item.__name__ == "<lambda>"
+
+
+def _places(func: FunctionType) -> Iterator[tuple[Any, Any]]:
+    scope = func.__globals__
+    for name in _global_names(func.__code__):
+        yield scope, name
+    for cell in func.__closure__ or ():
+        yield cell, "cell_contents"
+    yield func, "__code__"
+    yield func, "__defaults__"
+    yield func, "__kwdefaults__"
+
+
+def _global_names(code: CodeType) -> list[str]:
+    # More than are globals: attributes are among them. That costs a look at each, and no mistake.
+    names = dict.fromkeys(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names.update(dict.fromkeys(_global_names(constant)))
+    return list(names)
+
+
+def _look(where: Any, name: str) -> Any:
+    if type(where) is CellType:
+        try:
+            return where.cell_contents
+        except ValueError:
+            return _MISSING  # not bound yet
+    return getattr(where, name, _MISSING)
+
+
+def is_constant(value: Any) -> bool:
+    """Whether a value can never change: bytes, or an array that is read-only down to its base."""
+    if type(value) is bytes or type(value) is str:
+        return True
+    while type(value).__name__ == "ndarray" and type(value).__module__ == "numpy":
+        if value.flags.writeable:
+            return False
+        if value.base is None:
+            return bool(value.flags.owndata)
+        value = value.base
+    return type(value) is bytes
+
+
+def _row(row: tuple[Any, ...]) -> bytes:
+    data: bytes = pack(row, home=False).to_bytes()
+    return data
+
+
+def _name_of(func: Any) -> str:
+    name = getattr(func, "__name__", None)
+    return (name if isinstance(name, str) else type(func).__name__)[:512]
