@@ -72,7 +72,7 @@ class Brake:
         if self.refusals:
             wait_s = _REFUSED_WAIT_S * _REFUSED_GROWTH ** min(self.refusals - 1, 10)
             times.append(self._refused_at + min(wait_s, _MOST_WAIT_S))
-        elif deaths and history.died_at is not None:
+        if deaths and history.died_at is not None:
             wait_s = _DIED_WAIT_S * _GROWTH ** min(deaths - 1, 20)
             times.append(history.died_at + min(wait_s, _MOST_WAIT_S))
         return max(times, default=None)
