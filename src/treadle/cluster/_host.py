@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from treadle.cluster._connection import Connection, read_connection, write_connection
 from treadle.cluster._link import this_party
@@ -19,11 +21,14 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from treadle.cluster._authority import Authority
     from treadle.cluster._link import Link
     from treadle.cluster._server_peers import Peer
     from treadle.cluster._settings import SchedulerSettings
 
-_log = logging.getLogger(__name__)
+#: Whom the credentials beside a connection file name: who uses them may add to it.
+CLIENT: Final = "client"
+WORKER: Final = "worker"
 
 
 class Host:
@@ -55,6 +60,8 @@ class Host:
             RunDirectory(settings.run_dir) if settings.run_dir else RunDirectory.create("node")
         )
         self._listener = Listener(me=self.me, accept=self.admit, loop=loop)
+        #: Of clients that read the connection file.
+        self._credential = ""
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -72,6 +79,8 @@ class Host:
             ConfigurationError: it cannot listen.
         """
         self._listener.listen_unix(self.directory.socket_path("scheduler"))
+        if self.settings.listen_tls:
+            self._listen_tls()
         if self.settings.connection_file:
             connection = Connection(
                 run=self.settings.run,
@@ -79,22 +88,64 @@ class Host:
                 pid=os.getpid(),
                 host=socket.gethostname(),
                 version=self.me.version,
+                credential=self._credential,
             )
             write_connection(self.settings.connection_file, connection)
+
+    def _listen_tls(self) -> None:
+        """Take links from other machines, of who has a credential of this run's."""
+        from treadle.cluster._authority import Authority  # noqa: PLC0415 - heavy, and rarely needed
+
+        settings = self.settings
+        authority = Authority(settings.run)
+        identity = authority.issue(
+            Role.scheduler, settings.run, os.path.join(self.directory.path, "credential")
+        )
+        self._listener.listen_tls(
+            identity,
+            interface=settings.interface,
+            hosts=settings.addresses,
+            ports=settings.ports,
+        )
+        self.server.issue = partial(self._issue, authority)
+        if settings.connection_file:
+            self._credential = credential_beside(settings.connection_file, Role.client)
+            authority.issue(Role.client, CLIENT, self._credential)
+            worker = credential_beside(settings.connection_file, Role.worker)
+            authority.issue(Role.worker, WORKER, worker)
+
+    def _issue(self, authority: Authority, block: str) -> bytes:
+        """The credential of a block."""
+        path = os.path.join(self.directory.path, f"block-{os.urandom(4).hex()}")
+        authority.issue(Role.worker, block, path)
+        try:
+            return Path(path).read_bytes()
+        finally:
+            os.unlink(path)
 
     def close(self, why: str) -> None:
         """End all links, and take away what says that there is a scheduler."""
         self._listener.close()
         self.server.close(why)
-        if self.settings.connection_file:
-            _remove_own(self.settings.connection_file)
+        if self.settings.connection_file and _is_own(self.settings.connection_file):
+            for path in (
+                self.settings.connection_file,
+                credential_beside(self.settings.connection_file, Role.client),
+                credential_beside(self.settings.connection_file, Role.worker),
+            ):
+                with suppress(OSError):
+                    os.unlink(path)
         self.directory.remove()
 
 
-def _remove_own(path: str) -> None:
-    """Take the connection file away, unless another scheduler has written its own there."""
+def credential_beside(connection_file: str, role: Role) -> str:
+    """Where the credential stands that clients, or workers, of a connection file use."""
+    return f"{connection_file}.{role}.pem"
+
+
+def _is_own(path: str) -> bool:
+    """Whether the connection file is this process's, and no other scheduler's that came later."""
     try:
-        if read_connection(path).pid == os.getpid():
-            os.unlink(path)
-    except (ConfigurationError, OSError):
-        pass
+        return read_connection(path).pid == os.getpid()
+    except ConfigurationError:
+        return False
