@@ -116,20 +116,20 @@ class _End(Link):
     def deliver(self) -> None:
         self._armed = False
         ear = self._ear
-        if ear is None:
-            return  # nobody listens yet
-        messages, self._inbox = self._inbox, []
-        try:
-            if messages:
+        if ear is not None and self._inbox:
+            messages, self._inbox = self._inbox, []
+            try:
                 ear.heard(self, messages)
-        except Exception as error:  # noqa: BLE001 - an ear's fault ends its link, not the loop
-            report(self._turns.loop, self, error)
-            self.close(f"a fault on this side: {error!r}")
-        if self._why is not None and not self._told:
+            except Exception as error:  # noqa: BLE001 - an ear's fault ends its link, not the loop
+                report(self._turns.loop, self, error)
+                self.close(f"a fault on this side: {error!r}")
+        if self._why is None:
+            return
+        while self._chunks:
+            _, then = self._chunks.popleft()
+            guarded(self._turns.loop, self, then)
+        if ear is not None and not self._told:
             self._told = True
-            while self._chunks:
-                _, then = self._chunks.popleft()
-                guarded(self._turns.loop, self, then)
             tell_lost(self._turns.loop, self, self._why)
 
     # --- details -----------------------------------------------------------------------------

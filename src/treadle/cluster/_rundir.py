@@ -1,14 +1,15 @@
 """The private directory of a run: its sockets, settings and credentials. Nobody else's.
 
-It stands where the system keeps such things, is open to its owner alone, and is held by a lock for
-as long as its process lives. One that nobody holds was left behind by a crash, and is swept away
-by who comes next.
+It stands where the system keeps such things, is open to its owner alone, and is locked for as long
+as its process lives. One that nobody holds was left behind by a crash, and is swept away by who
+comes next. The lock is on the directory itself: cleaners of temporary files respect that.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import stat
 from contextlib import suppress
@@ -20,15 +21,17 @@ from treadle.errors import ConfigurationError
 SOCKET_PATH: Final = 107
 #: Room that names in the directory have.
 _NAME: Final = 24
-_LOCK = "lock"
+#: What a directory of ours is called.
+_OURS = re.compile(r".*-[0-9a-f]{8}")
 
 
 class RunDirectory:
     """A directory of a run's. Use `create`; without a lock it is another process's to hold."""
 
-    def __init__(self, path: str, lock: int | None = None) -> None:
+    def __init__(self, path: str, held: int | None = None) -> None:
         self.path = path
-        self._lock: int | None = lock
+        #: The locked directory.
+        self._held: int | None = held
 
     @classmethod
     def create(cls, prefix: str = "run", *, root: str | None = None) -> RunDirectory:
@@ -54,9 +57,9 @@ class RunDirectory:
                 continue
             except OSError as error:
                 raise ConfigurationError(f"{path!r} cannot be made: {error.strerror}") from error
-            lock = _hold(path)
-            if lock is not None:
-                return cls(path, lock)
+            held = _hold(path)
+            if held is not None:
+                return cls(path, held)
         raise ConfigurationError(f"no directory can be made and held in {root!r}")
 
     def socket_path(self, name: str) -> str:
@@ -65,15 +68,16 @@ class RunDirectory:
 
     def is_there(self) -> bool:
         """It has not been taken away, as cleaners of temporary files do."""
-        return os.path.isfile(os.path.join(self.path, _LOCK))
+        return self._held is not None and _is_at(self.path, self._held)
 
     def remove(self) -> None:
         """Take it away, with all that is in it."""
-        if self._lock is None:
+        if self._held is None:
             return
-        shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._lock)
-        self._lock = None
+        if self.is_there():
+            shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._held)
+        self._held = None
 
     def __enter__(self) -> RunDirectory:
         return self
@@ -121,44 +125,34 @@ def _check_private(root: str) -> None:
 
 
 def _hold(path: str) -> int | None:
-    """Lock the directory; None if somebody swept it away before that."""
-    name = os.path.join(path, _LOCK)
+    """Lock a directory; None if somebody else has, or has swept it away."""
     try:
-        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except FileNotFoundError:
+        held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
         return None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.stat(name).st_ino == os.fstat(lock).st_ino:
-            return lock
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_at(path, held):
+            return held
     except OSError:
         pass
-    os.close(lock)
+    os.close(held)
     return None
 
 
+def _is_at(path: str, held: int) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(held))
+    except OSError:
+        return False
+
+
 def _sweep(root: str) -> None:
-    """Take away the directories that nobody holds."""
+    """Take away the directories that nobody holds. One that is being made finds that out itself."""
     with suppress(OSError):
-        for name in os.listdir(root):
+        for name in filter(_OURS.fullmatch, os.listdir(root)):
             path = os.path.join(root, name)
-            if not os.path.islink(path) and os.path.isdir(path):
-                _take_away(path)
-
-
-def _take_away(path: str) -> None:
-    lock = os.path.join(path, _LOCK)
-    try:
-        held = os.open(lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        # Being made, or all but gone: its maker finds out, see `_hold`.
-        with suppress(OSError):
-            os.rmdir(path)
-        return
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(path, ignore_errors=True)
-    except OSError:
-        pass  # somebody lives there
-    finally:
-        os.close(held)
+            held = _hold(path)
+            if held is not None:
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(held)
