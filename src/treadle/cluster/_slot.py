@@ -36,6 +36,7 @@ from treadle.cluster._slot_functions import Functions
 from treadle.cluster._slot_inputs import Inputs, Memories
 from treadle.cluster._slot_rows import Rows
 from treadle.cluster._slot_surroundings import CannotMend, Surroundings
+from treadle.cluster._slot_words import explain_read_only, name_of
 from treadle.errors import InternalError
 from treadle.serialize import Packed, decode_spec, loads, pack, pack_exception, unpack
 from treadle.wire import Failure, TaskId, World
@@ -244,7 +245,7 @@ class Slot:
         if isinstance(error, _Denied):
             return failure_of(pack_exception(MemoryError(str(error)))), True
         if task.supplies and isinstance(error, ValueError):
-            _explain_read_only(error)
+            explain_read_only(error)
         ours = 0
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_globals.get("__package__") in _OURS:
@@ -275,26 +276,6 @@ class Slot:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         if signal.getsignal(signal.SIGTERM) is ignore:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _explain_read_only(error: ValueError) -> None:
-    """NumPy says that an array is read-only, and cannot say why."""
-    try:
-        if "read-only" in str(error):
-            error.add_note(
-                "Large inputs of a task are shared memory, which is read-only. Work on a copy "
-                "(array.copy()), or give the app the option writable=True: then they are private."
-            )
-    except BaseException:  # noqa: BLE001 - its text is user code
-        pass
-
-
-def name_of(kind: type) -> str:
-    """What a type is called; for people, and short enough for a message."""
-    name = kind.__name__
-    if len(name) > 200 or not name.isascii():
-        name = name[:200].encode("utf-8", "replace").decode()
-    return name
 
 
 def leave_child(error: BaseException | None) -> NoReturn:

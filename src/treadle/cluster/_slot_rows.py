@@ -24,6 +24,7 @@ from treadle.serialize import Packed, loads, pack, unpack
 
 if TYPE_CHECKING:
     from treadle.cluster._slot_inputs import Inputs
+from treadle.cluster._slot_words import name_of
     from treadle.wire import Failure, TaskId
 
 #: A result of more bytes is told by itself.
@@ -120,10 +121,10 @@ class Rows:
         kind = type(value)
         if kind in _PLAIN:
             data = _NONE if value is None else pickle.dumps(value, _PROTOCOL)
+            self._kind = kind.__name__
         else:
             data = self._pack(row, value, func)
         slot.in_task = False
-        self._kind = kind.__name__
         if data:
             self._add(row, data)
         if self._is_rude or slot.is_touched():
@@ -133,12 +134,14 @@ class Rows:
     def _pack(self, row: int, value: object, func: object) -> bytes:
         """The bytes of a result; none if they have left already, being many."""
         packed = pack(value, home=True, func=func)
+        kind = name_of(type(value))
         if packed.nbytes <= _MOST_ROW:
+            self._kind = kind
             return packed.to_bytes()
         self._slot.in_task = False
         self._flush(row)
         self._slot.deliver(self._first_id + row, self._task.attempt, packed)
-        self._kind = type(value).__name__
+        self._kind = kind
         self._tell(row, 1, packed.nbytes, None)
         self._page.open_rows(row + 1, self._since)
         return b""
