@@ -24,7 +24,6 @@ from treadle.serialize import Packed, loads, pack, unpack
 
 if TYPE_CHECKING:
     from treadle.cluster._slot_inputs import Inputs
-from treadle.cluster._slot_words import name_of
     from treadle.wire import Failure, TaskId
 
 #: A result of more bytes is told by itself.
