@@ -20,6 +20,7 @@ from treadle.cluster._packets import (
     Task,
 )
 from treadle.cluster._slot_channel import HOLD_NS, Channel
+from treadle.cluster._slot_words import name_of
 from treadle.serialize import Packed, loads, pack, unpack
 
 if TYPE_CHECKING:
