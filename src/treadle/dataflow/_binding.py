@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, cast
 
 from treadle.dataflow._lazy import LazyFuture
+from treadle.dataflow._remote import Remote
 from treadle.dataflow.dependency_resolvers import SHALLOW_DEPENDENCY_RESOLVER
 
 if TYPE_CHECKING:
@@ -58,15 +59,31 @@ def bind(record: TaskRecord, resolver: DependencyResolver) -> None:
 
 def bind_easy(record: TaskRecord) -> None:
     """The same for futures of ours in plain places: no call, no copy of what has none."""
-    record.args = tuple([a._result if isinstance(a, LazyFuture) else a for a in record.args])
+    record.args = tuple([_here(a) if isinstance(a, LazyFuture) else a for a in record.args])
     kwargs = record.kwargs
     if kwargs:
         record.kwargs = {
-            name: a._result if isinstance(a, LazyFuture) else a for name, a in kwargs.items()
+            name: _here(a) if isinstance(a, LazyFuture) else a for name, a in kwargs.items()
         }
         inputs = kwargs.get("inputs")
         if isinstance(inputs, (list, tuple)):
             record.kwargs["inputs"] = [
-                cast("Any", a)._result if isinstance(a, LazyFuture) else a for a in inputs
+                _here(cast("Any", a)) if isinstance(a, LazyFuture) else a for a in inputs
             ]
     record.bound = True
+
+
+def _here(future: LazyFuture[Any]) -> Any:
+    result = future._result
+    return result.get() if type(result) is Remote else result
+
+
+def remote_in(futures: Sequence[Any]) -> list[Remote]:
+    """Results that are not in this process, of futures that are done."""
+    found = []
+    for future in futures:
+        if isinstance(future, LazyFuture):
+            result = future._result
+            if type(result) is Remote and not result.is_loaded:
+                found.append(result)
+    return found

@@ -17,35 +17,42 @@ class Gate:
         self._open = 0
         self._closed = False
         self._lock = threading.Lock()
-        #: A locked lock for each thread that waits, first come first served; who releases it has
-        #: counted that thread in.
-        self._queue: deque[threading.Lock] = deque()
+        #: A locked lock for each thread that waits, and for how many tasks, first come first
+        #: served; who releases it has counted them in.
+        self._queue: deque[tuple[threading.Lock, int]] = deque()
 
-    def enter(self, *, wait: bool = True) -> None:
-        """Count one more task; on a user's thread, wait until there is room."""
+    @property
+    def limit(self) -> int:
+        """How many tasks may be open."""
+        return self._limit
+
+    def enter(self, count: int = 1, *, wait: bool = True) -> None:
+        """Count more tasks, no more than the limit; on a user's thread, wait until there is room."""
         turn = threading.Lock()
         turn.acquire()
+        place = (turn, count)
         try:
             with self._lock:
                 if not wait or is_ours():
-                    self._open += 1
+                    self._open += count
                     return
-                self._queue.append(turn)
+                self._queue.append(place)
                 self._admit()
             pass_gate(turn, None)
         except BaseException:  # Ctrl-C
             with self._lock:
-                if turn in self._queue:
-                    self._queue.remove(turn)
+                if place in self._queue:
+                    self._queue.remove(place)
+                    self._admit()
                 elif not turn.locked():
-                    self._open -= 1
+                    self._open -= count
                     self._admit()
             raise
 
-    def leave(self) -> None:
-        """A task has ended."""
+    def leave(self, count: int = 1) -> None:
+        """Tasks have ended."""
         with self._lock:
-            self._open -= 1
+            self._open -= count
             self._admit()
 
     def close(self) -> None:
@@ -55,6 +62,8 @@ class Gate:
             self._admit()
 
     def _admit(self) -> None:
-        while self._queue and (self._open < self._limit or self._closed):
-            self._open += 1
-            self._queue.popleft().release()
+        queue = self._queue
+        while queue and (self._open + queue[0][1] <= self._limit or self._closed):
+            turn, count = queue.popleft()
+            self._open += count
+            turn.release()

@@ -346,11 +346,8 @@ class LazyFuture(Future[T]):
             listeners, self._listeners = self._listeners, None
             for listener in listeners:
                 listener(self)
-        if self._callbacks is not None:
-            if EngineThread.ident == threading.get_ident() and EngineThread.offload is not None:
-                EngineThread.offload(self._run_callbacks)
-            else:
-                self._run_callbacks()
+        if type(self._callbacks) is Callbacks:
+            self._call_back()
         return True
 
     def _finish_in_sight(
@@ -387,6 +384,13 @@ class LazyFuture(Future[T]):
                 waiter.add_exception(self)
             elif self._state == FINISHED:
                 waiter.add_result(self)
+
+    def _call_back(self) -> None:
+        """Have the callbacks called: here, but on the engine thread by the pool."""
+        if EngineThread.ident == threading.get_ident() and EngineThread.offload is not None:
+            EngineThread.offload(self._run_callbacks)
+        else:
+            self._run_callbacks()
 
     def _run_callbacks(self) -> None:
         """Call all callbacks in the order added; later ones queue up behind until none is left."""

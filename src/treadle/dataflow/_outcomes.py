@@ -9,6 +9,8 @@ from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 from typing import TYPE_CHECKING, Any
 
 from treadle.dataflow import _events as ev
+from treadle.dataflow._lazy import LazyFuture
+from treadle.dataflow._remote import LateError, Remote, Several, seen
 from treadle.errors import (
     DataFlowException,
     DependencyError,
@@ -31,8 +33,9 @@ class Outcomes:
     Args:
         tasks: the kernel's table of open tasks.
         collect: drop what is known of a task when it has ended.
-        leave: called when a task that was counted by the gate has ended.
+        leave: called when tasks that were counted by the gate have ended, with their number.
         stop: called with the attempt of a task that has ended before it.
+        let_go: called when a task that was handed to its executor early has ended.
     """
 
     def __init__(
@@ -40,8 +43,9 @@ class Outcomes:
         tasks: dict[int, TaskRecord],
         *,
         collect: bool,
-        leave: Callable[[], None] | None,
+        leave: Callable[[int], None] | None,
         stop: Callable[[Future[Any]], None],
+        let_go: Callable[[TaskRecord], None],
     ) -> None:
         #: Tasks that have ended and whose records are still to be dropped.
         self.ended: list[TaskRecord] = []
@@ -52,6 +56,7 @@ class Outcomes:
         self._collect = collect
         self._leave = leave
         self._stop = stop
+        self._let_go = let_go
 
     def settle(self, command: ev.Settle) -> None:
         """Put the outcome of a task into its future."""
@@ -74,7 +79,7 @@ class Outcomes:
         self._finish(record, state, result, error)
 
     def _finish(
-        self, record: TaskRecord, state: str, result: Any, error: BaseException | None
+        self, record: TaskRecord, state: str, result: Any, error: BaseException | LateError | None
     ) -> None:
         record.t_returned = time.time()
         self._now = record
@@ -82,31 +87,43 @@ class Outcomes:
             self._tasks.pop(record.id, None)
         record._future._finish(state, result, error)
         if self._leave is not None and record.gated:
-            self._leave()
+            self._leave(record.rows)
         self.ended.append(record)
 
     def result_of(self, record: TaskRecord) -> Any:
-        """The result of a task whose code has run."""
+        """The result of a task whose code has run; a `Remote` if it is elsewhere."""
+        if record.early:
+            return record.stage
         if record.join and not record.from_memo:
             joins = record.joins
-            # They are done: no time to wait, so that a mistake cannot stop the engine.
-            return [f.result(0) for f in joins] if isinstance(joins, list) else joins.result(0)
+            if not isinstance(joins, list):
+                return _result_in(joins)
+            parts = [_result_in(future) for future in joins]
+            return Remote(Several(parts)) if any(type(p) is Remote for p in parts) else parts
         return record.exec_fu.result()
 
-    def _error_of(self, record: TaskRecord, verdict: ev.Verdict) -> BaseException:
+    def value_of(self, record: TaskRecord) -> Any:
+        """The same, loaded into this process: not for the engine thread."""
+        result = self.result_of(record)
+        return result.get() if type(result) is Remote else result
+
+    def _error_of(self, record: TaskRecord, verdict: ev.Verdict) -> BaseException | LateError:
+        known: BaseException | LateError | None = record.error
         if verdict is ev.Verdict.dependency:
-            if isinstance(record.error, DependencyError):
-                return record.error
+            if isinstance(known, DependencyError):
+                return known
             failed = failures(record.depends)
-            if not failed and record.error is not None:
-                failed = [(record.error, "a future that could not be watched")]
-            return DependencyError(failed, record.id)
+            if not failed and known is not None:
+                if record.early:
+                    return known  # its own, or of an input that was lost
+                failed = [(known, "a future that could not be watched")]
+            return _error_with(DependencyError, failed, record.id)
         if verdict is ev.Verdict.inner:
             joins = record.joins
             failed = failures(joins if isinstance(joins, list) else [joins])
-            if not failed and record.error is not None:
-                return record.error  # one of them could not even be watched
-            return JoinError(failed, record.id)
+            if not failed and known is not None:
+                return known  # one of them could not even be watched
+            return _error_with(JoinError, failed, record.id)
         if verdict is ev.Verdict.abandoned:
             if self.closed:
                 return NoDataFlowKernelError(
@@ -114,13 +131,15 @@ class Outcomes:
                     f"was cleaned up; wait for its future first, or use exit_mode='wait'"
                 )
             return DataFlowException(f"task {record.id} was set to failed by update_task_state")
-        return record.error or DataFlowException(f"task {record.id} failed")
+        return known or DataFlowException(f"task {record.id} failed")
 
     def drop(self) -> None:
         """Let go of what only open tasks need."""
         ended, self.ended = self.ended, []
         self._now = None
         for record in ended:
+            if record.early:
+                self._let_go(record)
             attempt = record.exec_fu
             if attempt is not None and not attempt.done():
                 self._stop(attempt)
@@ -131,7 +150,7 @@ class Outcomes:
         """Fail all open tasks because the kernel cannot go on."""
         for record in self._all(nodes):
             if record._future._finish(FINISHED, None, error) and self._leave and record.gated:
-                self._leave()
+                self._leave(record.rows)
 
     def refuse(self, node: Node, reason: BaseException | None) -> None:
         """Fail a task that came too late for the machine."""
@@ -162,14 +181,37 @@ def _where(record: TaskRecord) -> str:
     return f"{record.status.name}, not finished,"
 
 
-def failures(futures: Iterable[Future[Any]]) -> list[tuple[BaseException, str]]:
+def _result_in(future: Any) -> Any:
+    """What a future that is done has for a result; nothing is loaded."""
+    if isinstance(future, LazyFuture) and future._state == FINISHED and future._exception is None:
+        return future._result
+    return future.result(0)  # no time to wait, so that a mistake cannot stop the engine
+
+
+def _error_with(
+    kind: type[DependencyError | JoinError],
+    failed: list[tuple[BaseException | LateError, str]],
+    number: int,
+) -> BaseException | LateError:
+    """The error that names these failures; it is made late if one of them is."""
+
+    def make() -> BaseException:
+        return kind([(seen(error), name) for error, name in failed], number)
+
+    late = [error for error, _ in failed if isinstance(error, LateError)]
+    return LateError(make, late) if late else make()
+
+
+def failures(futures: Iterable[Future[Any]]) -> list[tuple[BaseException | LateError, str]]:
     """What failed among futures that are done, each with its name for people."""
-    failed: list[tuple[BaseException, str]] = []
+    failed: list[tuple[BaseException | LateError, str]] = []
     for future in futures:
         if not future.done():
             continue
+        error: Any
         try:
-            error = future.exception()
+            known = isinstance(future, LazyFuture) and not future.cancelled()
+            error = future._exception if known else future.exception()
         except BaseException as cancelled:  # noqa: BLE001 - CancelledError is none of Exception's
             error = cancelled
         if error is not None:

@@ -19,6 +19,7 @@ from treadle.runtime.threads import Marked
 from treadle.serialize import PackedCall, dumps_call
 
 if TYPE_CHECKING:
+    from treadle.dataflow._references import References
     from treadle.dataflow.taskrecord import TaskRecord
 
 
@@ -36,8 +37,10 @@ class Route:
         "_submit",
         "_takes_specification",
         "executor",
+        "loads",
         "pickles",
         "quick",
+        "references",
         "track",
     )
 
@@ -49,8 +52,13 @@ class Route:
         self._names = parameters(executor.submit)
         self._takes_specification = "resource_specification" in self._names
         self.pickles = bool(getattr(executor, "pickles_tasks", False))
-        self.quick = bool(getattr(executor, "submits_quickly", False))
-        self._marks = gated and not self.quick and not self.pickles
+        #: Its way for tasks whose arguments may be results that stay where they are.
+        self.references: References | None = None
+        takes_references = hasattr(executor, "open_sink")
+        #: To read the future of an attempt runs code of the user's.
+        self.loads = self.pickles or takes_references
+        self.quick = bool(getattr(executor, "submits_quickly", False)) and not takes_references
+        self._marks = gated and not self.quick and not self.loads
         #: The executor's own `tasks`, where it leaves the filling to us.
         self.track: dict[object, Future[Any]] | None = None
         if not self.quick and callable(known := getattr(executor, "_known", None)):

@@ -8,7 +8,7 @@ through the inbox with the attempt it is for.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures._base import FINISHED
 from functools import partial
@@ -16,10 +16,11 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from treadle.dataflow import _events as ev
-from treadle.dataflow._binding import bind, bind_easy
+from treadle.dataflow._binding import bind, bind_easy, remote_in
 from treadle.dataflow._lazy import LazyFuture, log_exception
 from treadle.dataflow._node import Node, Phase
 from treadle.dataflow._outcomes import Outcomes, classify, joinable, show
+from treadle.dataflow._remote import bring_all
 from treadle.dataflow.futures import AppFuture
 from treadle.errors import KernelForked
 from treadle.log import logger
@@ -73,6 +74,7 @@ class Shell:
             ev.Prepare: self._prepare,
             ev.LookUp: lambda c: self._on_pool(self._look_up, c.node),
             ev.Launch: self._launch,
+            ev.Admit: self._admit,
             ev.Judge: lambda c: self._on_pool(self._judge, c.node, c.attempt),
             ev.Record: lambda c: self._on_pool(self._record, c.node, c.ok),
             ev.Watch: self._watch,
@@ -88,14 +90,31 @@ class Shell:
                 perform[type(command)](command)
         finally:
             self._depth -= 1
-        # What has ended is dropped last: a twin, settled after its leader, reads its result.
+        if type(event) is ev.Closed:  # executors are about to end: they must have heard of all
+            for route in self.routes.values():
+                if route.references is not None:
+                    route.references.flush()
         if not self._depth:
-            if self._outcomes.ended:
-                self._outcomes.drop()
-            if self._owed is not None:
-                self._look_at_owed()
+            self._rest()
         if self._validate is not None:
             self._validate()
+
+    def take_all(self, events: Iterable[ev.Event]) -> None:
+        """The same for several, each of which is asked for when the one before has been handled."""
+        self._depth += 1
+        try:
+            for event in events:
+                self.take(event)
+        finally:
+            self._depth -= 1
+        self._rest()
+
+    def _rest(self) -> None:
+        # What has ended is dropped last: a twin, settled after its leader, reads its result.
+        if self._outcomes.ended:
+            self._outcomes.drop()
+        if self._owed is not None:
+            self._look_at_owed()
 
     def crashed(self, error: BaseException) -> None:
         """The engine, or our use of it, has failed: fail everything with the error."""
@@ -149,7 +168,7 @@ class Shell:
             # It had no dependencies: the key was computed when the app was called.
             self.inbox.post(ev.Prepared(record, record.hashsum))
             return
-        self._on_pool(self._prepare_now, record)
+        bring_all(remote_in(record.depends), partial(self._on_pool, self._prepare_now, record))
 
     def _prepare_now(self, record: TaskRecord) -> None:
         try:
@@ -184,7 +203,7 @@ class Shell:
     def _record(self, record: TaskRecord, ok: bool) -> None:
         try:
             if ok:
-                self._memoizer.update_memo_result(record, self._outcomes.result_of(record))
+                self._memoizer.update_memo_result(record, self._outcomes.value_of(record))
             elif record.error is not None:
                 self._memoizer.update_memo_exception(record, record.error)
         except BaseException:  # noqa: BLE001 - the result stands even if it is not remembered
@@ -196,10 +215,20 @@ class Shell:
     def _launch(self, command: ev.Launch) -> None:
         record: TaskRecord = command.node  # type: ignore[assignment]
         route = self.routes[record.executor]  # type: ignore[index]
-        if route.quick and (record.easy or record.bound):
+        if not record.bound and (remote := remote_in(record.depends)):
+            # They are brought here first: no thread of the pool waits for that.
+            hand_over = partial(self._hand_over, record, command.attempt, route)
+            bring_all(remote, partial(self._on_pool, hand_over))
+        elif route.quick and (record.easy or record.bound):
             self._hand_over(record, command.attempt, route)
         else:
             self._on_pool(self._hand_over, record, command.attempt, route)
+
+    def _admit(self, command: ev.Admit) -> None:
+        record: TaskRecord = command.node  # type: ignore[assignment]
+        references = self.routes[record.executor].references  # type: ignore[index]
+        if references is not None:
+            references.admit(record)
 
     def _hand_over(self, record: TaskRecord, attempt: int, route: Route) -> None:
         if record.phase is not Phase.launching or record.try_id != attempt:
@@ -220,7 +249,7 @@ class Shell:
             if not isinstance(future, LazyFuture) and type(future) is not Future:
                 ended = self._read  # its methods may be anything
             else:
-                ended = self._unpack if route.pickles else self._attempt_done
+                ended = self._unpack if route.loads else self._attempt_done
             future.add_done_callback(partial(ended, record, attempt))
         except BaseException as error:  # noqa: BLE001 - it is the attempt's outcome
             self._failed(record, attempt, error)
@@ -372,4 +401,6 @@ def follow(future: Future[Any], listener: Callable[[Future[Any]], None]) -> None
 
 def succeeded(future: Future[Any]) -> bool:
     """Whether a future that is done has a result."""
+    if isinstance(future, LazyFuture):
+        return future._state == FINISHED and future._exception is None
     return not future.cancelled() and future.exception() is None

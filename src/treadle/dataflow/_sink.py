@@ -56,9 +56,10 @@ class SinkOutcome(Struct, frozen=True, gc=False):
     """How a task ended, once. `value`: its result; None if it failed. `error`: makes the exception,
     in the thread of who wants it (it may run code of the user's); None if there is a result or it
     was `cancelled`. `text`: the repr of that exception. `blame`: the task whose failure it is, if
-    it is another's. `tries`: the failed attempts before, oldest first. `final`: retries were not
-    spent on it. `rows`: of a map, the same for so many rows from `id` on; `value` is then the list
-    of their results."""
+    it is another's, or whose result is missing: it may then be told before all that the task depends
+    on has ended. `tries`: the failed attempts before, oldest first. `rows`: of a map, the same for so
+    many rows from `id` on; `value` is then the list of their results, and parts of one map may come
+    in any order. `dependency`: the app itself raised a `DependencyError`."""
 
     id: int
     value: RemoteValue | None = None
@@ -68,6 +69,7 @@ class SinkOutcome(Struct, frozen=True, gc=False):
     blame: int | None = None
     tries: Sequence[Try] = ()
     rows: int = 1
+    dependency: bool = False
 
 
 class SinkTask(Struct, frozen=True, gc=False):
@@ -95,6 +97,9 @@ class TaskSink(Protocol):
     ) -> Any:
         """The call as it travels; in the caller's thread, which runs code of the user's.
 
+        Futures in it are references, for which `number_of` has a number, or `PutFuture`s, which are
+        values that were named once: to be taken once, however many calls they are in.
+
         Args:
             number_of: the number of the task whose result an argument stands for; None if it
                 stands for itself. Asked of each argument, keyword argument and item of `inputs`
@@ -118,11 +123,12 @@ class TaskSink(Protocol):
         """Take these tasks: what they depend on was admitted before, or is among them."""
 
     def release(self, ids: Sequence[int]) -> None:
-        """Nobody wants these results any longer. A task that has not ended is not stopped by it
-        as long as another one needs its result."""
+        """Nobody wants these results any longer; said once of each task that was not cancelled,
+        after it was told how it ended. Of a map: the identifier of an outcome stands for its rows."""
 
     def cancel(self, ids: Sequence[int]) -> None:
-        """Stop these, whatever they do. No outcome of them is told after this."""
+        """Stop these, whatever they do, and release them. No outcome of them is told after this. Of
+        a map: its first identifier stands for all rows that have not been told."""
 
 
 #: Told of outcomes, on the engine thread.

@@ -10,6 +10,7 @@ import os
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,18 @@ from typing import TYPE_CHECKING, Any
 from treadle.data_provider.prepare import prepare_files, unstaged_outputs
 from treadle.dataflow import _events as ev
 from treadle.dataflow._binding import gather, is_easy
+from treadle.dataflow._bundles import MOST_ROWS, Bundle, Bundler, has_files
 from treadle.dataflow._names import AUTO_LOGNAME
 from treadle.dataflow._outcomes import show
 from treadle.dataflow._shell import Shell, follow, succeeded
 from treadle.dataflow.futures import AppFuture
 from treadle.dataflow.taskrecord import TaskRecord
-from treadle.errors import ConfigurationError, TaskCallError, UnknownExecutor
+from treadle.errors import (
+    ConfigurationError,
+    SerializationError,
+    TaskCallError,
+    UnknownExecutor,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -125,6 +132,54 @@ class Submitter:
                 future._files = (None, None, unstaged_outputs(record.kwargs, future, record.id))
         self._take_on(record, waits)
 
+    def bundler(
+        self, func: Callable[..., Any], executors: str | Sequence[str], kwargs: Mapping[str, Any]
+    ) -> Bundler | None:
+        """What makes bundles of calls with these keyword arguments; None if nothing does."""
+        label = self._choose(executors)
+        references = self._shell.routes[label].references
+        if references is None or not references.is_open or has_files(kwargs):
+            return None
+        like = TaskRecord(-1)  # what the record of each bundle is like
+        like.dfk, like.executor, like.func, like.kwargs = self._kernel, label, func, dict(kwargs)
+        like.func_name = getattr(func, "__name__", None) or type(func).__name__
+        self._read_special(like, like.kwargs)
+        waits = gather((), like.kwargs, self._resolver)
+        try:
+            if not references.stage(like, waits):
+                return None
+        except SerializationError:
+            return None  # the first call will say so
+        like.depends = tuple(waits)
+        return Bundler(
+            references=references,
+            resolver=self._resolver,
+            number=self._take_numbers,
+            begin=partial(self._begin_bundle, like, waits),
+            task=like.stage,
+            most=MOST_ROWS if self._gate is None else min(MOST_ROWS, self._gate.limit),
+        )
+
+    def _take_numbers(self, count: int) -> int:
+        # In one go: nothing else runs while `deque` counts. It keeps the last number only.
+        last: int = deque(itertools.islice(self._numbers, count), maxlen=1)[0]
+        return last - count + 1
+
+    def _begin_bundle(self, like: TaskRecord, waits: list[Future[Any]], record: Bundle) -> None:
+        record.t_invoked = time.time()
+        record.dfk = self._kernel
+        record.func, record.func_name = like.func, like.func_name
+        record.args, record._kwargs = (), like.kwargs
+        record.depends = like.depends
+        record.exec_fu = record.error = None
+        record.bound = record.easy = False
+        record.executor = like.executor
+        record.resource_specification = like.resource_specification
+        record.gated = self._gate is not None
+        if self._gate is not None:
+            self._gate.enter(record.total)
+        self._take_on(record, waits)
+
     def _take_on(self, record: TaskRecord, waits: list[Future[Any]] | None) -> None:
         """Hand the task to the machine; one that was struck by Ctrl-C before that leaves nothing."""
         try:
@@ -135,7 +190,7 @@ class Submitter:
             self._kernel.tasks.pop(record.id, None)
             if self._gate is not None and record.gated:
                 record.gated = False
-                self._gate.leave()
+                self._gate.leave(record.rows)
             raise
 
     def _choose(self, executors: str | Sequence[str]) -> str:
@@ -186,6 +241,9 @@ class Submitter:
             record.bound = record.easy = True
             if record.memoize:
                 record.hashsum = self._memoizer.make_key(record)
+        references = self._shell.routes[label].references
+        if references is not None and not record.memoize and not record.join:
+            references.stage(record, waits)
         return waits
 
     def _read_special(self, record: TaskRecord, kwargs: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ from functools import singledispatch
 from typing import Any, TypeAlias
 
 #: Types whose objects hold nothing; asked first, since most arguments are of these.
-_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray, range, type})
+ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray, range, type})
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 _Container: TypeAlias = "list[Any] | tuple[Any, ...] | dict[Any, Any] | set[Any] | frozenset[Any]"
 
@@ -84,7 +84,7 @@ class _DeepGather(_Hook):
     """List the futures in an argument, in its order, wherever they are nested."""
 
     def __call__(self, obj: object) -> Sequence[Future[Any]]:
-        if type(obj) in _ATOMS:
+        if type(obj) in ATOMS:
             return ()
         found: list[Future[Any]] = []
         seen: set[int] = set()
@@ -105,7 +105,7 @@ class _DeepUnwrap(_Hook):
     """Replace the futures in an argument by their results, wherever they are nested."""
 
     def __call__(self, obj: object) -> Any:
-        if type(obj) in _ATOMS:
+        if type(obj) in ATOMS:
             return obj
         if isinstance(obj, Future):
             return obj.result()
@@ -162,7 +162,7 @@ class _DeepUnwrap(_Hook):
         return made[id(root)]
 
     def _leaf(self, item: Any) -> Any:
-        if type(item) in _ATOMS:
+        if type(item) in ATOMS:
             return item
         if isinstance(item, Future):
             return item.result()
@@ -176,7 +176,7 @@ def _inside(container: _Container) -> list[Any]:
         items = [*container.keys(), *container.values()]
     else:
         items = list(container)
-    return [item for item in items if type(item) not in _ATOMS]
+    return [item for item in items if type(item) not in ATOMS]
 
 
 def _empty_copy(container: list[Any] | dict[Any, Any]) -> list[Any] | dict[Any, Any]:
@@ -207,6 +207,13 @@ def _finish(container: Any, made: dict[int, Any], value_of: Callable[[Any], Any]
 
 deep_traverse_to_gather = _DeepGather()
 deep_traverse_to_unwrap = _DeepUnwrap()
+
+
+def is_extended() -> bool:
+    """Whether a type of the user's has joined the deep resolver."""
+    hooks = (deep_traverse_to_gather, deep_traverse_to_unwrap)
+    return any(len(hook._registry.registry) > 1 for hook in hooks)
+
 
 #: An argument that is a future is a dependency; nothing inside an argument is.
 SHALLOW_DEPENDENCY_RESOLVER = DependencyResolver(

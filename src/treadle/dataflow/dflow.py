@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import uuid
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from treadle.config import Config
 from treadle.data_provider.data_manager import DataManager
@@ -19,6 +19,8 @@ from treadle.dataflow._invariants import check
 from treadle.dataflow._machine import Machine
 from treadle.dataflow._names import INTERNAL_LABEL
 from treadle.dataflow._outcomes import Outcomes
+from treadle.dataflow._references import References, TasksAt
+from treadle.dataflow._remote import Remote
 from treadle.dataflow._routes import Route
 from treadle.dataflow._rundir import make_run_directory
 from treadle.dataflow._shell import Shell
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
 
+    from treadle.dataflow._bundles import Bundler
     from treadle.dataflow.taskrecord import TaskRecord
     from treadle.executors.base import ParslExecutor
 
@@ -123,6 +126,7 @@ class DataFlowKernel(Hooks, Ending):
             collect=config.garbage_collect,
             leave=None if gate is None else gate.leave,
             stop=self._stop,
+            let_go=self._let_go,
         )
         self._shell = Shell(
             machine=self._machine,
@@ -196,10 +200,33 @@ class DataFlowKernel(Hooks, Ending):
             raise ConfigurationError(
                 f"executor {label!r} cannot be started: {type(error).__name__}: {error}"
             ) from error
+        route = Route(executor, gated=self._gate is not None)
+        if hasattr(executor, "open_sink"):
+            route.references = self._refer_to(executor)
         self.executors[label] = executor
-        self._shell.routes[label] = Route(executor, gated=self._gate is not None)
+        self._shell.routes[label] = route
         if getattr(executor, "managed", True):
             self.job_status_poller.add(executor)
+
+    def _refer_to(self, executor: Any) -> References:
+        """Let tasks of an executor refer to results that it holds."""
+        config = self._config
+        executor.kernel_tasks = TasksAt(executor.label, self._machine.open)
+        return References(
+            executor,
+            shell=self._shell,
+            machine=self._machine,
+            engine=self._engine,
+            resolver=config.dependency_resolver or SHALLOW_DEPENDENCY_RESOLVER,
+            early=config.retry_handler is None,
+            retries=config.retries,
+            leave=_nobody if self._gate is None else self._gate.leave,
+        )
+
+    def _let_go(self, record: TaskRecord) -> None:
+        references = self._shell.routes[cast("str", record.executor)].references
+        if references is not None:
+            references.let_go(record)
 
     # --- tasks ------------------------------------------------------------------------------------
 
@@ -254,13 +281,36 @@ class DataFlowKernel(Hooks, Ending):
             future,
             select,
             (parent, kind, key),
-            [INTERNAL_LABEL],
+            [_holder_of(parent)],
             False,
             None,
             {},
             False,
             waits_for_room=False,  # whoever looks at a future may hold locks of others
         )
+
+    def bundler(
+        self,
+        func: Callable[..., Any],
+        executors: str | Sequence[str],
+        cache: bool,
+        app_kwargs: Mapping[str, Any],
+    ) -> Bundler | None:
+        """What makes single tasks of many calls with these keyword arguments.
+
+        Returns:
+            None if nothing does: the calls are to be submitted one by one.
+
+        Raises:
+            NoDataFlowKernelError: the kernel has been cleaned up.
+            KernelForked: this is a forked child of the kernel's process.
+            EngineCrashed: the engine has ended by an error of its own.
+        """
+        if self._refusal is not None or self._shell.dead is not None:
+            self._refuse()
+        if cache and self._config.app_cache:
+            return None
+        return self._submitter.bundler(func, executors, app_kwargs)
 
     def _refuse(self) -> None:
         raise self._shell.dead or self._refusal or InternalError("refused for no reason")
@@ -325,6 +375,21 @@ class DataFlowKernel(Hooks, Ending):
 
 def _nothing() -> None:
     """Stop a log that was not begun."""
+
+
+def _nobody(count: int) -> None:
+    """Tasks have ended, and nobody waits for room."""
+
+
+def _holder_of(parent: AppFuture[Any]) -> str:
+    """Where to select a part of a result: where the result is, unless that is here."""
+    record = parent._record
+    if record is None or not record.early or parent._exception is not None:
+        return INTERNAL_LABEL
+    result: object = parent._result
+    if isinstance(result, Remote) and result.is_loaded:
+        return INTERNAL_LABEL
+    return cast("str", record.executor)
 
 
 def _path(directory: str) -> Any:

@@ -2,6 +2,9 @@
 
 `AppFuture` is a `concurrent.futures.Future`; `future[key]` and `future.name` are futures of a
 part of the result, which become tasks only when somebody wants them.
+
+A future is done when its outcome is known, wherever the result is. `result()` loads it in the
+thread that asks; who adds a callback or awaits is called when it is on this machine.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from concurrent.futures._base import FINISHED
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from treadle.dataflow import _lazy
-from treadle.dataflow._lazy import OPEN, LazyFuture
+from treadle.dataflow._lazy import OPEN, Callbacks, LazyFuture
+from treadle.dataflow._remote import LateError, Remote
 from treadle.dataflow.states import States
 from treadle.errors import TreadleError
 
@@ -83,6 +87,82 @@ class AppFuture(LazyFuture[T]):
         """One DataFuture for each file in the app's `outputs`, in order."""
         return [] if self._files is None else self._files[2]
 
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the result, at most `timeout` seconds, and load it here if it is elsewhere.
+
+        Raises:
+            TimeoutError: it is not there yet.
+            CancelledError: it was cancelled.
+            ResultLost: it was elsewhere, is lost, and could not be computed again.
+            SchedulerLost: it was elsewhere, and who knew where has ended.
+            BaseException: whatever the call raised.
+        """
+        if self._state != FINISHED:
+            if timeout is not None:
+                until = time.monotonic() + timeout
+                self._wait(timeout)
+                timeout = max(0.0, until - time.monotonic())
+            else:
+                self._wait(None)
+        error: Any = self._exception
+        if error is not None:
+            if type(error) is LateError:
+                error = error.get()
+            try:
+                raise error
+            finally:
+                del self, error  # the traceback holds this frame, which would hold the future
+        result = self._result
+        if type(result) is Remote:
+            return cast("T", result.get(timeout))
+        return cast("T", result)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the exception (None: there is a result), at most `timeout` seconds."""
+        if self._state != FINISHED:
+            self._wait(timeout)
+        error: Any = self._exception
+        return error.get() if type(error) is LateError else cast("BaseException | None", error)
+
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
+        """Call `fn(future)` once it is done and its value is on this machine.
+
+        Callbacks of one future are called in the order added, by Treadle's own threads; what they
+        raise is logged and harms nobody.
+        """
+        result = self._result
+        if type(result) is Remote and not result.is_near and self._call_later(result, fn):
+            return
+        super().add_done_callback(fn)
+
+    def _call_later(self, result: Remote, fn: Callable[[Any], object]) -> bool:
+        """Have a callback that came late called when the value is here; False: others are called.
+
+        Then it goes behind them, in the ordinary way.
+        """
+        late = _LateCallbacks()
+        with _lazy.lock:
+            known = self._callbacks
+            if known is None:
+                self._callbacks = known = late
+            elif type(known) is not _LateCallbacks or known.runner is not None:
+                return False
+            cast("list[Any]", known.items).append(fn)
+        if known is late:
+            result.bring(self._run_late)
+        return True
+
+    def _run_late(self) -> None:
+        """The value is on this machine: call back those that came late."""
+        super()._call_back()
+
+    def _call_back(self) -> None:
+        result = self._result
+        if type(result) is Remote and not result.is_near:
+            result.bring(super()._call_back)
+        else:
+            super()._call_back()
+
     def cancel(self) -> bool:
         """Cancel the task: True if it is cancelled, False if it has ended or cannot be stopped.
 
@@ -117,7 +197,7 @@ class AppFuture(LazyFuture[T]):
     def __await__(self) -> Generator[Any, None, T]:
         import asyncio  # noqa: PLC0415 - 40 ms that only programs that await have paid already
 
-        if not self.done():
+        if not self.done() or _is_far(self):
             loop = asyncio.get_running_loop()
             waiter = loop.create_future()
 
@@ -125,7 +205,7 @@ class AppFuture(LazyFuture[T]):
                 if not waiter.done():
                     waiter.set_result(None)
 
-            self.add_listener(lambda _: _call_in(loop, wake))
+            self.add_listener(lambda f: _when_near(f, lambda: _call_in(loop, wake)))
             try:
                 yield from waiter
             except asyncio.CancelledError:
@@ -151,10 +231,15 @@ class AppFuture(LazyFuture[T]):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        if self._state == FINISHED and self._exception is None and not hasattr(self._result, name):
-            raise AttributeError(
-                f"the result, a {type(self._result).__name__!r} object, has no attribute {name!r}"
-            )
+        if self._state == FINISHED and self._exception is None:
+            result: Any = self._result
+            if type(result) is Remote:
+                if not result.is_loaded:
+                    return LiftedFuture(self, "attribute", name)  # to look is not worth a transfer
+                result = result.get()
+            if not hasattr(result, name):
+                kind = type(result).__name__
+                raise AttributeError(f"the result, a {kind!r} object, has no attribute {name!r}")
         return LiftedFuture(self, "attribute", name)
 
     def __repr__(self) -> str:
@@ -165,10 +250,32 @@ class AppFuture(LazyFuture[T]):
         return f"<{type(self).__name__} task {record.id} {record.func_name} {state}>"
 
 
+class _LateCallbacks(Callbacks):
+    """Those of a future that is done, while its value is on its way to this machine."""
+
+    __slots__ = ()
+
+
+def _is_far(future: LazyFuture[Any]) -> bool:
+    """Whether the value of a future that is done must come from another machine."""
+    result = future._result
+    return type(result) is Remote and not result.is_near
+
+
+def _when_near(future: LazyFuture[Any], then: Callable[[], None]) -> None:
+    """Call a short function of ours when the value of a future that is done is on this machine."""
+    result = future._result
+    if type(result) is Remote:
+        result.bring(then)
+    else:
+        then()
+
+
 def wait_until_done(future: LazyFuture[Any]) -> None:
     """Wait for the end of a task, whatever it is."""
     try:
-        future.exception()
+        if not future.done():
+            future._wait(None)
     except CancelledError:
         return
 
@@ -230,11 +337,11 @@ class LiftedFuture(AppFuture[Any]):
         error: BaseException | None = refusal
         if parent._state == FINISHED and parent._exception is None:
             try:
-                result, error = _select(parent._result, self._kind, self._key), None
+                result, error = _select(parent.result(), self._kind, self._key), None
             except BaseException as failure:  # noqa: BLE001 - code of the result's class
                 error = failure
         elif parent._state == FINISHED:
-            error = parent._exception
+            error = parent.exception()
         self._finish(FINISHED, result, error)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

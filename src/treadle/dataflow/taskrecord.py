@@ -103,8 +103,8 @@ class TaskRecord(Node):
     joins: Any
     #: What the caller asked of the executor.
     resource_specification: dict[str, Any]
-    #: The failure that the shell met while preparing, launching or judging.
-    error: BaseException | None
+    #: The failure that the shell met while preparing, launching or judging, or was told of.
+    error: Any
     #: It holds a place of `max_pending`.
     gated: bool
     #: Seconds since the epoch; the `time_*` properties show them as moments.
@@ -117,7 +117,8 @@ class TaskRecord(Node):
     _future: Any
     _kwargs: dict[str, Any]
     _history: list[str]
-    #: Pickled call, for executors that take bytes: made once, used by every attempt.
+    #: Pickled call, for executors that take bytes: made once, used by every attempt. Of a task that
+    #: is handed over early, the call until it is taken, then None, then what it was told to end in.
     stage: Any
 
     def __getattr__(self, name: str) -> Any:

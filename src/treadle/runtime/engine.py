@@ -60,6 +60,11 @@ class Inbox:
         self._awake = False
         self._closed: BaseException | None = None
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is handled any more."""
+        return self._closed is not None
+
     def post(self, item: Any) -> None:
         """Hand over an item. Never blocks; safe from any thread and from callbacks."""
         self._items.append(item)
