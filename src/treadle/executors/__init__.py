@@ -9,11 +9,15 @@ from treadle.executors.threads import ThreadPoolExecutor
 
 if TYPE_CHECKING:
     from treadle.executors.cluster import ClusterExecutor
+    from treadle.executors.high_throughput import HighThroughputExecutor
 
-__all__ = ["ClusterExecutor", "ParslExecutor", "ThreadPoolExecutor"]
+__all__ = ["ClusterExecutor", "HighThroughputExecutor", "ParslExecutor", "ThreadPoolExecutor"]
 
 #: What is loaded when it is first used, and where it is: threads need none of it.
-_LATER = {"ClusterExecutor": "treadle.executors.cluster"}
+_LATER = {
+    "ClusterExecutor": "treadle.executors.cluster",
+    "HighThroughputExecutor": "treadle.executors.high_throughput",
+}
 
 
 def __getattr__(name: str) -> Any:

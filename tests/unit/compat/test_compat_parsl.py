@@ -87,6 +87,17 @@ def test_what_this_version_has_to_have_is_there() -> None:
         "data_provider.rsync.RSyncStaging", "data_provider.staging.Staging",
         "data_provider.zip.ZipFileStaging", "errors.ConfigurationError",
         "errors.NoDataFlowKernelError", "executors.ThreadPoolExecutor",
+        "dataflow.job_error_handler.JobErrorHandler", "executors.HighThroughputExecutor",
+        "executors.high_throughput.executor.HighThroughputExecutor",
+        "executors.high_throughput.manager_selector.RandomManagerSelector",
+        "executors.status_handling.BlockProviderExecutor",
+        "executors.status_handling.NoStatusHandlingExecutor",
+        "jobs.error_handlers.noop_error_handler", "jobs.error_handlers.simple_error_handler",
+        "jobs.error_handlers.windowed_error_handler", "jobs.errors.TooManyJobFailuresError",
+        "jobs.states.JobState", "jobs.states.JobStatus", "launchers.SimpleLauncher",
+        "launchers.SingleNodeLauncher", "launchers.WrappedLauncher", "launchers.base.Launcher",
+        "launchers.errors.BadLauncher", "providers.LocalProvider",
+        "providers.base.ExecutionProvider", "providers.provider_base.JobState",
         "executors.base.ParslExecutor", "executors.errors.UnsupportedFeatureError",
         "executors.threads.ThreadPoolExecutor", "log_utils.set_stream_logger",
         "logconfigs.base.LogConfig", "logconfigs.file.FileLogging",
@@ -99,7 +110,7 @@ def test_what_this_version_has_to_have_is_there() -> None:
     assert set(_lookup.available("")) >= {
         "python_app", "bash_app", "join_app", "Config", "DataFlowKernel", "File", "load", "clear",
         "dfk", "wait_for_current_tasks", "AUTO_LOGNAME", "set_stream_logger", "set_file_logger",
-        "ThreadPoolExecutor",
+        "ThreadPoolExecutor", "HighThroughputExecutor",
     }  # fmt: skip
 
 

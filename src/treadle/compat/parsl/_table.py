@@ -103,6 +103,7 @@ TABLE: Final[dict[str, Row]] = {
         "ParslError DataFlowException BadCheckpoint PropagatedException DependencyError JoinError",
     ),
     "dataflow.futures": _row("treadle.dataflow.futures", "AppFuture"),
+    "dataflow.job_error_handler": _row("treadle.dataflow.job_error_handler", "JobErrorHandler"),
     "dataflow.memoization": _row(
         "treadle.dataflow.memoization treadle.errors",
         "id_for_memo make_hash Memoizer BasicMemoizer CheckpointCommand BadCheckpoint",
@@ -145,21 +146,21 @@ TABLE: Final[dict[str, Row]] = {
         "InvalidResourceSpecification ScalingFailed BadMessage",
     ),
     "executors.execute_task": _row("treadle.executors.execute_task", "execute_task"),
-    "executors.status_handling": _row("treadle.executors.status_handling", "BlockProviderExecutor"),
+    "executors.status_handling": _row(
+        "treadle.executors.status_handling", "BlockProviderExecutor NoStatusHandlingExecutor"
+    ),
     "executors.threads": _row("treadle.executors.threads", "ThreadPoolExecutor"),
     "executors.high_throughput": _row("", ""),
     "executors.high_throughput.executor": _row(
-        "treadle.executors.high_throughput.executor", "HighThroughputExecutor HTEXFuture"
+        "treadle.executors.high_throughput", "HighThroughputExecutor HTEXFuture"
     ),
     "executors.high_throughput.errors": _row(
         "treadle.errors",
         "ManagerLost WorkerLost VersionMismatch CommandClientTimeoutError CommandClientBadError",
     ),
-    "executors.high_throughput.mpi_executor": _row(
-        "treadle.executors.high_throughput.mpi_executor", "MPIExecutor"
-    ),
+    "executors.high_throughput.mpi_executor": _row("treadle.executors.mpi", "MPIExecutor"),
     "executors.high_throughput.manager_selector": _row(
-        "treadle.executors.high_throughput.manager_selector",
+        "treadle.executors.high_throughput",
         "ManagerSelector RandomManagerSelector BlockIdManagerSelector",
     ),
     "executors.workqueue": _row("treadle.executors", "WorkQueueExecutor"),
@@ -182,8 +183,9 @@ TABLE: Final[dict[str, Row]] = {
         "noop_error_handler simple_error_handler windowed_error_handler",
     ),
     "jobs.errors": _row("treadle.errors", "TooManyJobFailuresError"),
-    "jobs.states": _row("treadle.providers.states", "JobState JobStatus TERMINAL_STATES"),
-    "jobs.strategy": _row("treadle.dataflow.strategy", "Strategy"),
+    "jobs.job_status_poller": _row("treadle.jobs", "JobStatusPoller"),
+    "jobs.states": _row("treadle.providers.provider_base", "JobState JobStatus TERMINAL_STATES"),
+    "jobs.strategy": _row("", "Strategy"),
     "launchers": _row("treadle.launchers", _LAUNCHERS),
     "launchers.base": _row("treadle.launchers.base", "Launcher"),
     "launchers.errors": _row("treadle.errors", "BadLauncher"),
@@ -193,7 +195,12 @@ TABLE: Final[dict[str, Row]] = {
         "LocalProvider SlurmProvider PBSProProvider TorqueProvider LSFProvider CondorProvider "
         "GridEngineProvider KubernetesProvider AWSProvider GoogleCloudProvider AzureProvider",
     ),
-    "providers.base": _row("treadle.providers.base", "ExecutionProvider"),
+    "providers.base": _row("treadle.providers.provider_base", "ExecutionProvider"),
+    "providers.provider_base": _row(
+        "treadle.providers.provider_base", "ExecutionProvider JobState JobStatus"
+    ),
+    "providers.local": _row("", ""),
+    "providers.local.local": _row("treadle.providers.local", "LocalProvider"),
     "providers.errors": _row(
         "treadle.errors",
         "ExecutionProviderException ScaleOutFailed SchedulerMissingArgs ScriptPathError "
