@@ -26,6 +26,7 @@ from treadle.cluster._agent_peers import Peers
 from treadle.cluster._agent_reports import Reports
 from treadle.cluster._agent_slots import Slots
 from treadle.cluster._agent_uplink import Uplink
+from treadle.cluster._agent_watch import Watch
 from treadle.store.objects import ObjectStore, raise_descriptor_limit
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Agent:
         epoch: int,
         directory: RunDirectory | None = None,
         identity: Identity | None = None,
-        zygote: Launched | None = None,
+        zygote: object = None,
         limits: worker.Limits | None = None,
     ) -> None:
         self.settings = settings
@@ -90,16 +91,32 @@ class Agent:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="treadle-agent")
         pantry = Pantry(self.store)
         self._rows = pantry.rows
-        self._output = Output(settings.log_dir)
+        self._output = Output(
+            settings.log_dir,
+            settings.output_bytes,
+            loop,
+            self._threads,
+            name_of=pantry.name_of,
+            echo=self._show if settings.echo else None,
+        )
         self.slots = Slots(
             settings,
             loop,
             tell=self.tell,
             look=self._look_by,
+            lasts=self._lasts,
             store=self.store,
             pantry=pantry,
             reports=Reports(self.store, pantry.rows, self._warn, self._output.printed),
             output=self._output,
+        )
+        self._watch = Watch(
+            self.slots.ends,
+            loop,
+            self._threads,
+            self._output,
+            settings.slot_memory_bytes,
+            self.tell,
         )
         self._disk = Disk(self.store, loop, self.tell, self._threads)
         self.uplink = Uplink(self, pantry)
@@ -139,8 +156,8 @@ class Agent:
         self._alarm.cancel()
         self.uplink.close()
         await self.peers.close()
+        self._watch.close()
         self.slots.close()
-        self._output.end()
         self._threads.shutdown(wait=False, cancel_futures=True)
         await self.loop.run_in_executor(None, self._threads.shutdown)
         self.store.close()
@@ -258,6 +275,12 @@ class Agent:
             self._look_by(again)
         if events:
             self.tell(events)
+
+    def _lasts(self) -> None:
+        self._watch.wake()
+
+    def _show(self, printed: list[wire.Printed]) -> None:
+        self.uplink.send(printed)
 
     # --- faults ----------------------------------------------------------------------------------
 

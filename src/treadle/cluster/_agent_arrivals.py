@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Shelf(Protocol):
     """Where they go."""
 
-    def __contains__(self, key: object) -> bool: ...
+    def __contains__(self, key: Key) -> bool: ...
 
     def receive(self, key: Key, nbytes: int) -> memoryview:
         """Memory for an object that comes in."""

@@ -89,6 +89,13 @@ class Peers:
             self._listener.listen_unix(
                 self._directory.socket_path(f"worker-{crc32(settings.id.encode()):08x}")
             )
+        if self._identity is not None:
+            self._listener.listen_tls(
+                self._identity,
+                interface=settings.interface,
+                hosts=settings.addresses,
+                ports=settings.ports,
+            )
         self.host.uplink.addresses = tuple(self._listener.addresses)
 
     async def close(self) -> None:

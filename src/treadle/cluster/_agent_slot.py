@@ -6,39 +6,36 @@ the slot's end of *talk*: when all who have that are gone, it ends.
 
 from __future__ import annotations
 
-import mmap
 import os
 import signal
 import socket
-import tempfile
 from collections import deque
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from treadle.cluster._packets import (
-    BLAME_ATTEMPT,
-    BLAME_BYTES,
-    BLAME_ROW,
-    BLAME_SINCE,
     PACKET_BYTES,
     Big,
+    FromSlot,
     Packet,
     encode,
 )
-from treadle.wire import Attempt, Run, TaskId
+from treadle.cluster._slot_channel import memory_of
+from treadle.cluster._slot_page import Listener, make_page
 
 if TYPE_CHECKING:
     import asyncio
 
-    from treadle.wire import Spot
+    from treadle.wire import Run, Spot, TaskId
 
 #: A packet, and the descriptor of the memory that holds it if it is a long one.
 Parcel = tuple[bytes, int]
 #: Longest packet that a socket takes.
 MOST_PACKET: Final = 2 * PACKET_BYTES
-#: Where there is none, a file without a name will do.
-HAS_MEMFD: Final = hasattr(os, "memfd_create")
 _ANCILLARY: Final = socket.CMSG_SPACE(8 * 4)
+_NOTHING: Final[list[FromSlot]] = []
 
 
 class Inherited:
@@ -61,7 +58,6 @@ class SlotEnd:
     """One slot process, from the order to start it until its end has been told."""
 
     __slots__ = (
-        "_blame",
         "_page",
         "_unsent",
         "codes",
@@ -114,18 +110,16 @@ class SlotEnd:
             undo.callback(_close_both, pair)
             talk, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.callback(_close_both, (talk, theirs))
-            blame = _memory("treadle-blame")
-            undo.callback(os.close, blame)
-            os.ftruncate(blame, BLAME_BYTES)
-            self._page = mmap.mmap(blame, BLAME_BYTES)
+            page = make_page()
+            undo.callback(os.close, page)
+            self._page = Listener(page)
             undo.pop_all()
-        self._blame = memoryview(self._page).cast("Q")
         self.feed, self.feed_out = pair
         self.talk = talk
         # Not the reading end: the slot's own is the same to the system, and it waits.
         self.feed.setblocking(False)
         self.talk.setblocking(False)
-        return Inherited(self.feed_out.fileno(), theirs.detach(), blame)
+        return Inherited(self.feed_out.fileno(), theirs.detach(), page)
 
     def close(self, loop: asyncio.AbstractEventLoop) -> None:
         """Forget the slot; what it was fed and has not read is gone."""
@@ -134,7 +128,6 @@ class SlotEnd:
         self.feed.close()
         self.feed_out.close()
         self.talk.close()
-        self._blame.release()
         self._page.close()
         for _, fd in self._unsent:
             if fd >= 0:
@@ -152,29 +145,23 @@ class SlotEnd:
                 except OSError:  # it has ended
                     pass
 
-    # --- the blame word ------------------------------------------------------------------------
+    # --- the page ------------------------------------------------------------------------------
 
-    def runs(self) -> Run | None:
-        """What it runs now; None if that is nothing it was fed."""
-        return self.fed.get(self._blame[BLAME_ATTEMPT])
-
-    def since_ns(self) -> int:
-        """When it has begun what it runs, on the monotonic clock."""
-        return self._blame[BLAME_SINCE]
-
-    def accused(self) -> Attempt | None:
-        """What it runs, or what it ran when it died: of a bundle, the row."""
-        run = self.runs()
+    def runs(self) -> tuple[Run | None, TaskId, int]:
+        """What it runs now, of that the row, and since when (monotonic, ns); None: nothing that it
+        was fed."""
+        attempt, row, since_ns = self._page.running
+        run = self.fed.get(attempt)
         if run is None:
-            return None
-        return Attempt(self.row_of(run), run.attempt)
-
-    def row_of(self, run: Run) -> TaskId:
-        """The identifier of what it runs: of a bundle, that of the row."""
-        row = self._blame[BLAME_ROW]
+            return None, 0, since_ns
         if row and row < len(run.rows) and isinstance(run.id, int):
-            return run.id + row
-        return run.id
+            return run, run.id + row, since_ns
+        return run, run.id, since_ns
+
+    def unsaid(self) -> list[FromSlot]:
+        """What it has to say and holds back for a moment. All that it has said must be heard."""
+        run = self.runs()[0]
+        return self._page.look(run.id if run is not None and run.rows else None)
 
     # --- feed ----------------------------------------------------------------------------------
 
@@ -235,19 +222,25 @@ class SlotEnd:
         except OSError:  # it is dead: its end is on its way
             pass
 
-    def hear(self, buffer: memoryview) -> memoryview | bytes | None:
-        """What it has said, a packet; empty if nothing now, None if it will say nothing more."""
+    def hear(self, buffer: memoryview) -> list[FromSlot] | None:
+        """What it has said, in one packet; empty if nothing now, None if it will say nothing more.
+
+        Raises:
+            ValueError: it says what cannot be read.
+        """
         try:
             nbytes, ancillary, _, _ = self.talk.recvmsg_into((buffer,), _ANCILLARY)
         except (BlockingIOError, InterruptedError):
-            return b""
+            return _NOTHING
         except OSError:
             return None
         if not nbytes:
             return None
-        if ancillary:
-            return _unboxed(ancillary)
-        return buffer[:nbytes]
+        packet = _unboxed(ancillary) if ancillary else buffer[:nbytes]
+        try:
+            return self._page.hear(packet)
+        except (msgspec.MsgspecError, RecursionError, AssertionError) as error:
+            raise ValueError(str(error)) from None
 
 
 def _close_both(pair: tuple[socket.socket, socket.socket]) -> None:
@@ -258,21 +251,9 @@ def _close_both(pair: tuple[socket.socket, socket.socket]) -> None:
 # --- long packets --------------------------------------------------------------------------------
 
 
-def _memory(name: str) -> int:
-    if HAS_MEMFD:
-        return os.memfd_create(name)
-    fd, path = tempfile.mkstemp(name)
-    os.unlink(path)
-    return fd
-
-
 def _boxed(packet: bytes) -> Parcel:
     """A long packet in memory of its own."""
-    fd = _memory("treadle-packet")
-    view = memoryview(packet)
-    while view:
-        view = view[os.write(fd, view) :]
-    return encode(Big(len(packet))), fd
+    return encode(Big(len(packet))), memory_of(packet)
 
 
 def content(parcel: Parcel) -> bytes:
@@ -306,13 +287,13 @@ def _fds_of(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     return fds
 
 
-def _unboxed(ancillary: list[tuple[int, int, bytes]]) -> bytes | None:
+def _unboxed(ancillary: list[tuple[int, int, bytes]]) -> bytes:
     """What stands in the memory whose descriptor came along."""
     fds = _fds_of(ancillary)
     try:
-        return _read(fds[0]) if fds else None
+        return _read(fds[0]) if fds else b""
     except OSError:
-        return None
+        return b""
     finally:
         for fd in fds:
             os.close(fd)

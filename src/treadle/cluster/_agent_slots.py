@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from treadle import worker
 from treadle.cluster._agent_slot import MOST_PACKET, SlotEnd, content, drop
-from treadle.cluster._packets import Denied, Granted, decode_for_slot, decode_from_slot
+from treadle.cluster._packets import Denied, Granted, decode_for_slot
 from treadle.cluster._packets import Task as TaskPacket
 from treadle.cluster._zygote_link import Zygote
 from treadle.cluster._zygote_packets import SlotFds
+from treadle.wire import Attempt
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,6 +39,14 @@ _log = logging.getLogger(__name__)
 _READY_S: Final = 60.0
 #: What runs for less is not told as begun: its end comes first, or as soon.
 BEGUN_NS: Final = 4_000_000
+#: When to look again: for what must come in a moment, for what will come, for rows of a bundle.
+_SOON_S: Final = 0.001
+_LATER_S: Final = 0.02
+_ROWS_S: Final = 0.25
+#: Packets of one slot that are heard in one go.
+_MOST_PACKETS: Final = 32
+#: So long a slot that will say nothing more may take to end.
+_SILENT_S: Final = 0.5
 #: A slot that could not be started ends with this.
 _EX_OSERR: Final = 71
 
@@ -49,6 +57,7 @@ class Slots:
     Args:
         tell: gives events to the machine.
         look: has `begun` called so soon, in seconds.
+        lasts: told when something has run for a while.
     """
 
     def __init__(
@@ -58,6 +67,7 @@ class Slots:
         *,
         tell: Tell,
         look: Callable[[float], None],
+        lasts: Callable[[], None],
         store: ObjectStore,
         pantry: Pantry,
         reports: Reports,
@@ -67,6 +77,7 @@ class Slots:
         self._loop = loop
         self._tell = tell
         self._look = look
+        self._lasts = lasts
         self._store = store
         self._pantry = pantry
         self._reports = reports
@@ -98,6 +109,11 @@ class Slots:
             except OSError as error:
                 _log.error("no zygote can be started: %s", error)
         return self._zygote is not None
+
+    @property
+    def zygote_pid(self) -> int:
+        """The process that slots are forked from; 0 if there is none."""
+        return self._zygote.pid if self._zygote is not None else 0
 
     def start(self, _: worker.StartSlot) -> None:
         """Start one more."""
@@ -174,38 +190,43 @@ class Slots:
         if lost:
             self._tell(lost)
 
-    def _last_words(self, slot: SlotEnd) -> list[ShellEvent]:
-        """All that a dead slot has said and nobody has heard."""
-        events: list[ShellEvent] = []
-        while packet := slot.hear(self._buffer):
-            events += self._events_of(slot, packet)
-        return events
-
     def _down(self, slot: SlotEnd, exit_code: int, ours: bool) -> worker.SlotDown:
-        accused = slot.accused()
-        if accused is not None and not (ours or slot.ours):
-            _log.info("slot %d ended with %d in task %r", slot.number, exit_code, accused.id)
-        run = slot.runs()
+        ours = ours or slot.ours
+        accused = None
+        run, id, _ = slot.runs()
         if run is not None:
-            self._output.died(slot, run, self._pantry.name_of(run), slot.row_of(run))
+            accused = Attempt(id, run.attempt)
+            self._output.died(slot, run, id)
+            if not ours:
+                _log.info("slot %d ended with %d in task %r", slot.number, exit_code, id)
         if slot.spot is not None:
             self._store.abandon(slot.spot)
         self._store.slot_gone(slot.number)
         self._output.close(slot.number)
         del self.ends[slot.number]
         slot.close(self._loop)
-        return worker.SlotDown(slot.number, accused, exit_code, ours or slot.ours)
+        return worker.SlotDown(slot.number, accused, exit_code, ours)
 
     # --- what they say ---------------------------------------------------------------------------
 
     def _hear(self, slot: SlotEnd) -> None:
-        packet = slot.hear(self._buffer)
-        if packet is None:  # it has closed its end: its process ends, or has
-            self._loop.remove_reader(slot.talk.fileno())
-        elif packet:
-            events = self._events_of(slot, packet)
-            if events:
-                self._tell(events)
+        # All that is there, so that a slot that is faster than we are is answered with more than
+        # one task: then it need not sleep after each, and tells several outcomes in one packet.
+        events: list[ShellEvent] = []
+        for _ in range(_MOST_PACKETS):
+            try:
+                packets = slot.hear(self._buffer)
+            except ValueError:
+                self._deaf(slot)
+                break
+            if not packets:
+                if packets is None:  # its process ends, or has become another
+                    self._loop.remove_reader(slot.talk.fileno())
+                    self._loop.call_later(_SILENT_S, self._must_be_gone, slot)
+                break
+            events += self._reports.events(slot, packets)
+        if events:
+            self._tell(events)
             if slot.fed and not self._looked_after:
                 self._look_after()
 
@@ -217,15 +238,30 @@ class Slots:
         if events:
             self._tell(events)
 
-    def _events_of(self, slot: SlotEnd, packet: memoryview | bytes) -> list[ShellEvent]:
+    def _last_words(self, slot: SlotEnd) -> list[ShellEvent]:
+        """All that a slot has said and nobody has heard, and what it holds back."""
+        events: list[ShellEvent] = []
         try:
-            packets = decode_from_slot(packet)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            # What runs in it has found the socket: its word is worth nothing any more.
+            while packets := slot.hear(self._buffer):
+                events += self._reports.events(slot, packets)
+        except ValueError:
+            self._deaf(slot)
+            return events
+        unsaid = slot.unsaid()
+        if unsaid:
+            events += self._reports.events(slot, unsaid)
+        return events
+
+    def _deaf(self, slot: SlotEnd) -> None:
+        """What runs in it has found the socket: its word is worth nothing any more."""
+        if not slot.doomed:
             _log.error("slot %d says what cannot be read; it is ended", slot.number)
+            self._loop.remove_reader(slot.talk.fileno())
             slot.kill(ours=False)
-            return []
-        return self._reports.events(slot, packets)
+
+    def _must_be_gone(self, slot: SlotEnd) -> None:
+        if self.ends.get(slot.number) is slot:
+            slot.kill(ours=False)
 
     # --- what they are given ---------------------------------------------------------------------
 
@@ -267,7 +303,7 @@ class Slots:
         slot.put_again(others, self._loop)
         if asked:  # the slot was first: the blame word tells in a moment
             slot.in_hand = True
-            self._look(0.001)
+            self._look(_SOON_S)
         if events:
             self._tell(events)
 
@@ -304,22 +340,36 @@ class Slots:
         """
         events: list[ShellEvent] = []
         again: float | None = None
-        self._looked_after = False
         now_ns = time.monotonic_ns()
-        for slot in self.ends.values():
-            if not slot.fed or slot.told in slot.fed:  # idle; or its next outcome comes first
-                continue
-            run = slot.runs()
-            if run is None:  # it has not read it yet, or its outcome is on its way
-                wait = 0.001 if slot.in_hand else 0.02
-            elif all or slot.in_hand or now_ns - slot.since_ns() >= BEGUN_NS:
-                slot.told = run.attempt
-                slot.in_hand = False
-                events.append(worker.Began(slot.number, run.id, run.attempt))
-                continue
-            else:
-                wait = (BEGUN_NS - (now_ns - slot.since_ns())) / 1e9
-            if again is None or wait < again:
-                again = wait
+        for slot in list(self.ends.values()):
+            if slot.fed:
+                wait = self._begun(slot, events, now_ns if not all else sys.maxsize)
+                if wait is not None and (again is None or wait < again):
+                    again = wait
         self._looked_after = again is not None
+        if events:
+            self._lasts()
         return events, again
+
+    def _begun(self, slot: SlotEnd, events: list[ShellEvent], now_ns: int) -> float | None:
+        """Tell what a slot has begun; or in how many seconds to look again, if that is needed."""
+        run, _, since_ns = slot.runs()
+        if run is None:  # it has not read it yet, or its outcome is on its way
+            return _SOON_S if slot.in_hand else _LATER_S
+        if run.attempt == slot.told:
+            if run.rows:  # what it holds back of rows is not to wait for a long one
+                events += self._last_words(slot)
+                return _ROWS_S
+            return None
+        age_ns = now_ns - since_ns
+        if age_ns < BEGUN_NS and not slot.in_hand:
+            return (BEGUN_NS - age_ns) / 1e9
+        if run.attempt != next(iter(slot.fed)):
+            # The outcomes of others come first: it holds them back, and they are in order.
+            events += self._last_words(slot)
+            if run.attempt != next(iter(slot.fed), None):
+                return _SOON_S
+        slot.told = run.attempt
+        slot.in_hand = False
+        events.append(worker.Began(slot.number, run.id, run.attempt))
+        return _ROWS_S if run.rows else None
