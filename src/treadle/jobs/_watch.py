@@ -292,6 +292,15 @@ class Watch:
         return _figure(self._executor, "status_polling_interval", 0.0)
 
 
+def watch_over(executor: Any, *, strategy: str, period_s: float, max_idle_s: float) -> Watch:
+    """Look after an executor's blocks from now on."""
+    scaler = Scaler(strategy, max_idle_s=max_idle_s)
+    watch = Watch(executor, scaler, JobErrorHandler(), period_s=period_s)
+    executor._on_nudge = watch.nudge
+    watch.start()
+    return watch
+
+
 def _figure(executor: object, name: str, default: float) -> float:
     """A number that an executor tells: as an attribute, or by a method."""
     value = getattr(executor, name, default)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from treadle.dataflow.job_error_handler import JobErrorHandler
-from treadle.jobs._watch import Watch
-from treadle.scaling import Scaler
+if TYPE_CHECKING:
+    from treadle.jobs._watch import Watch
 
 
 class JobStatusPoller:
@@ -29,7 +28,6 @@ class JobStatusPoller:
         self.strategy = strategy or "none"
         self.strategy_period = strategy_period
         self.max_idletime = max_idletime
-        self._handler = JobErrorHandler()
         self._watches: dict[str, Watch] = {}
 
     def add(self, executor: Any) -> None:
@@ -37,11 +35,14 @@ class JobStatusPoller:
         has_blocks = getattr(executor, "scaling_enabled", False)
         if not has_blocks or getattr(executor, "provider", None) is None:
             return
-        scaler = Scaler(self.strategy, max_idle_s=self.max_idletime)
-        watch = Watch(executor, scaler, self._handler, period_s=self.strategy_period)
-        self._watches[executor.label] = watch
-        executor._on_nudge = watch.nudge
-        watch.start()
+        from treadle.jobs._watch import watch_over  # noqa: PLC0415 - 20 ms, for who has blocks
+
+        self._watches[executor.label] = watch_over(
+            executor,
+            strategy=self.strategy,
+            period_s=self.strategy_period,
+            max_idle_s=self.max_idletime,
+        )
 
     def add_executors(self, executors: Iterable[Any]) -> None:
         """Look after these, too."""
