@@ -26,6 +26,7 @@ from treadle.errors import NoDataFlowKernelError
 
 if TYPE_CHECKING:
     from treadle.config import Config
+    from treadle.dataflow._bundles import Bundler, Rows
     from treadle.dataflow.futures import AppFuture
 
 #: Keywords with a meaning for apps or in the signature of `ParslExecutor.submit`; code that knows
@@ -141,7 +142,8 @@ class TreadlePoolExecutor(Executor):
         """Like the builtin `map`, with the calls as tasks; results come in the order of the items.
 
         When the iterator is closed, times out or meets an error, the calls that have not begun
-        are cancelled.
+        are cancelled. Where an executor takes many calls at once, that is done, and each is a call
+        of its own all the same: `chunksize` changes nothing then.
 
         Args:
             fn: called with one item of each iterable.
@@ -161,6 +163,12 @@ class TreadlePoolExecutor(Executor):
             raise ValueError("buffersize must be None or > 0")
         end_s = None if timeout is None else time.monotonic() + timeout
         calls = zip(*iterables, strict=False)
+        bundler = self._bundler(fn)
+        if bundler is not None:
+            most = bundler.most if buffersize is None else max(1, buffersize // 4)
+            parts = self._submit_parts(fn, calls, bundler, min(most, bundler.most))
+            ahead = None if buffersize is None else buffersize // most
+            return _row_results(parts, end_s, ahead)
         if chunksize == 1:
             tasks = (self.submit(fn, *call) for call in calls)
             return _results(tasks, end_s, buffersize)
@@ -174,6 +182,33 @@ class TreadlePoolExecutor(Executor):
         # All arguments in one row: a future among them is still an argument of the task.
         row = [argument for call in chunk for argument in call]
         return self.submit(_run_chunk, fn, len(chunk), *row)
+
+    def _bundler(self, fn: Callable[..., Any]) -> Bundler | None:
+        self._check_open()
+        self._remember(fn)
+        try:
+            return self._kernel.bundler(fn, self.executors, False, {})
+        except NoDataFlowKernelError as error:
+            raise RuntimeError(f"cannot schedule new futures: {error}") from error
+
+    def _submit_parts(
+        self,
+        fn: Callable[..., T],
+        calls: Iterator[tuple[Any, ...]],
+        bundler: Bundler,
+        most: int,
+    ) -> Iterator[Rows | AppFuture[T]]:
+        """Submit calls, so many at once, or each alone where that cannot be."""
+        while rows := list(islice(calls, most)):
+            self._check_open()
+            taken = bundler.submit(rows)
+            if taken is None:  # there are futures or files in them
+                yield from (self.submit(fn, *row) for row in rows)
+                continue
+            with self._lock:
+                self._open.add(taken.future)
+            taken.future.add_listener(self._open.discard)
+            yield taken
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; end the kernel too, if it is the executor's own.
@@ -280,6 +315,37 @@ def _results(tasks: Iterator[AppFuture[T]], end_s: float | None, ahead: int | No
         finally:
             for future in submitted:
                 future.cancel()
+
+    return results()
+
+
+def _row_results(
+    parts: Iterator[Rows | AppFuture[T]], end_s: float | None, ahead: int | None
+) -> Iterator[T]:
+    """The same where many calls are one part."""
+    submitted = deque(parts if ahead is None else islice(parts, ahead))
+
+    def results() -> Iterator[T]:
+        try:
+            while submitted:
+                part = submitted[0]
+                if isinstance(part, Future):
+                    chunk = [_result_or_cancel(part, end_s)]
+                else:
+                    left_s = None if end_s is None else max(0.0, end_s - time.monotonic())
+                    chunk = part.take(left_s)
+                    chunk.reverse()
+                over = isinstance(part, Future) or not part.left
+                if over:
+                    submitted.popleft()
+                del part
+                while chunk:
+                    yield chunk.pop()
+                if over and ahead is not None:
+                    submitted.extend(islice(parts, 1))
+        finally:
+            for part in submitted:
+                part.cancel()
 
     return results()
 

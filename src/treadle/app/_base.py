@@ -23,7 +23,7 @@ from typing import (
     overload,
 )
 
-from treadle.app._map import DEFAULT_WINDOW, MapResults
+from treadle.app._map import Bundler, MapResults
 from treadle.app._options import (
     check_cache,
     check_executors,
@@ -152,13 +152,31 @@ class App(ABC, Generic[P, R]):
 
         Args:
             iterables: the positional arguments, as for the builtin `map`; the shortest one ends it.
-            window: how many calls may be in flight or wait to be taken; None means 1000.
+            window: how many calls may be in flight or wait to be taken; None means 1000, and more
+                where calls are so short that many of them go to a cluster as one task.
             common: keyword arguments of every call.
 
         Raises:
             TaskCallError: there is no iterable, or the window is not a number from 1 on.
         """
-        return MapResults(self, iterables, DEFAULT_WINDOW if window is None else window, common)
+        return MapResults(
+            self, iterables, window, common, lambda first: self._bundler(first, common)
+        )
+
+    def _bundler(self, first: tuple[Any, ...], common: dict[str, Any]) -> Bundler | None:
+        """What takes many calls at once with these keywords, where the kernel has such a thing."""
+        kernel = self.data_flow_kernel
+        if kernel is None:
+            kernel = (_loaded_kernel or _find_loader())()
+        make = getattr(kernel, "bundler", None)
+        if make is None or self._joins:
+            return None
+        target, call = self._target, common
+        if self._has_defaults or not SPECIAL.isdisjoint(common):
+            call = complete_call(self._name, self._signature, first, common)
+            target = self._special_target(call)
+        bundler: Bundler | None = make(target, self.executors, self.cache, call)
+        return bundler
 
     @overload
     def __get__(self, instance: None, owner: type | None = None, /) -> Self: ...
@@ -212,7 +230,7 @@ class BoundApp(Generic[Q, R]):
         self, /, *iterables: Iterable[Any], window: int | None = None, **common: Any
     ) -> MapResults[R]:
         """Call the app with the items of the iterables; see `App.map`."""
-        return MapResults(self, iterables, DEFAULT_WINDOW if window is None else window, common)
+        return MapResults(self, iterables, window, common)
 
     def __getattr__(self, name: str) -> Any:
         # Only what the object itself lacks comes here. While it is being unpickled that is all.

@@ -24,12 +24,7 @@ from treadle.dataflow._outcomes import show
 from treadle.dataflow._shell import Shell, follow, succeeded
 from treadle.dataflow.futures import AppFuture
 from treadle.dataflow.taskrecord import TaskRecord
-from treadle.errors import (
-    ConfigurationError,
-    SerializationError,
-    TaskCallError,
-    UnknownExecutor,
-)
+from treadle.errors import ConfigurationError, TaskCallError, UnknownExecutor
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -135,21 +130,24 @@ class Submitter:
     def bundler(
         self, func: Callable[..., Any], executors: str | Sequence[str], kwargs: Mapping[str, Any]
     ) -> Bundler | None:
-        """What makes bundles of calls with these keyword arguments; None if nothing does."""
-        label = self._choose(executors)
-        references = self._shell.routes[label].references
-        if references is None or not references.is_open or has_files(kwargs):
-            return None
+        """What makes bundles of calls with these keyword arguments; None if nothing does.
+
+        What is wrong with the call is no concern of this: the first task will say so.
+        """
         like = TaskRecord(-1)  # what the record of each bundle is like
-        like.dfk, like.executor, like.func, like.kwargs = self._kernel, label, func, dict(kwargs)
+        like.dfk, like.func, like.kwargs = self._kernel, func, dict(kwargs)
         like.func_name = getattr(func, "__name__", None) or type(func).__name__
-        self._read_special(like, like.kwargs)
-        waits = gather((), like.kwargs, self._resolver)
         try:
+            like.executor = label = self._choose(executors)
+            references = self._shell.routes[label].references
+            if references is None or has_files(kwargs):
+                return None
+            self._read_special(like, like.kwargs)
+            waits = gather((), like.kwargs, self._resolver)
             if not references.stage(like, waits):
                 return None
-        except SerializationError:
-            return None  # the first call will say so
+        except Exception:  # noqa: BLE001 - see above
+            return None
         like.depends = tuple(waits)
         return Bundler(
             references=references,
