@@ -9,8 +9,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
+import re
 import time
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from treadle.cluster._agent import Agent
 from treadle.cluster._dial import dial
@@ -45,8 +49,13 @@ def run_worker(
 
     Raises:
         ConfigurationError: the credential cannot be used, or there is no safe place for sockets.
+        OSError: the folder of its logs cannot be made.
     """
     process = Process()
+    if settings.log_dir:  # it may be shared by all workers
+        folder = os.path.join(settings.log_dir, re.sub(r"[^\w.-]", "-", settings.id))
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        settings = replace(settings, log_dir=folder)
     life = WorkerLife(settings, connection, process, zygote)
     process.on_terminate = life.terminate
     return process.run(life.start, life.stop)
