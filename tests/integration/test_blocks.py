@@ -84,7 +84,7 @@ def test_blocks_come_with_the_tasks_and_go_when_they_are_idle(run_dir):
         pids = {future.result() for future in futures}
         assert len(pids) == 3
         until(lambda: states(toy) == [JobState.SCALED_IN] * 3)
-        assert not any(map(alive, pids))
+        until(lambda: not any(map(alive, pids)))
         assert which_process().result() not in pids
 
 

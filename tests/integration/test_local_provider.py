@@ -27,7 +27,7 @@ def provider(tmp_path):
     made.script_dir = str(tmp_path / "scripts")
     yield made
     made.cancel(list(made._jobs))
-    assert made._guard._process is None
+    until(lambda: made._guard._process is None)
 
 
 def state(provider, job):
@@ -100,8 +100,9 @@ def test_who_does_not_listen_is_killed_when_the_time_is_over(provider, tmp_path)
     deaf = f"trap '' TERM; (echo $BASHPID > {tmp_path}/pid; sleep 1000; sleep 1000)"
     job = provider.submit(deaf, 1)
     child = written_pid(tmp_path / "pid")
-    provider.cancel([job])
-    assert provider.status([job])[0].exit_code == -signal.SIGKILL
+    assert provider.cancel([job]) == [True]
+    assert state(provider, job) is JobState.RUNNING
+    assert ended(provider, job).exit_code == -signal.SIGKILL
     assert not is_alive(child)
 
 
@@ -119,6 +120,8 @@ def test_who_listens_may_finish(provider, tmp_path):
 def test_many_jobs_are_cancelled_at_once(provider):
     jobs = [provider.submit("trap '' TERM; sleep 1000; sleep 1000", 1) for _ in range(5)]
     assert provider.cancel(jobs) == [True] * 5
+    assert provider.cancel(jobs) == [True] * 5
+    until(lambda: all(s.terminal for s in provider.status(jobs)))
     assert {s.state for s in provider.status(jobs)} == {JobState.CANCELLED}
 
 

@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 _log = logger("executors")
 
 #: How long the end of all blocks may take, besides what the provider's commands take.
-_END_S = 5.0
-_ROUNDS = 3
+_END_S = 8.0
+#: How often the order to end is repeated then, and how often we look.
+_REPEAT_S = 3.0
+_SHORT_NAP_S = 0.05
+_LONG_NAP_S = 1.0
 
 ErrorHandler = Callable[["BlockProviderExecutor", Mapping[str, JobStatus]], object]
 
@@ -287,18 +290,24 @@ class BlockProviderExecutor(ParslExecutor):
             Jobs that may still be there; they are in the log, too.
         """
         deadline = time.monotonic() + patience_s
+        nap_s = _SHORT_NAP_S if self.status_polling_interval <= 1 else _LONG_NAP_S
         if wanted := self._books.wanted():
             self._end(wanted)
-        for last in range(_ROUNDS):
+        told_at = time.monotonic()
+        while True:
             try:
                 self.status()
             except Exception as error:  # noqa: BLE001 - of the provider
                 _log.warning("executor %s: its blocks cannot be seen: %s", self.label, error)
             left = self._books.live()
-            if not left or time.monotonic() >= deadline:
+            now = time.monotonic()
+            if not left or now >= deadline:
                 break
-            time.sleep(min(0.2 * 4**last, max(0.0, deadline - time.monotonic())))
-            self._cancel(left)
+            if now - told_at >= _REPEAT_S:
+                told_at = now
+                self._cancel(left)
+            time.sleep(min(nap_s, max(0.0, deadline - now)))
+            nap_s = min(nap_s * 2, _LONG_NAP_S)
         jobs = [block.job_id for block in self._books.live()]
         if jobs:
             _log.warning("executor %s: these jobs may still be there: %s", self.label, jobs)

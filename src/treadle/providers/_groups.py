@@ -14,9 +14,8 @@ import os
 import signal
 import subprocess
 import threading
-import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 #: What is left of groups this long after the guard told them to end is killed.
 _GUARD_GRACE_S = 10
@@ -92,22 +91,6 @@ class Group:
             return os.waitid(os.P_PID, self.pid, kind) is not None
         except ChildProcessError:  # somebody else in this program reaped it
             return True
-
-
-def end_groups(groups: Sequence[Group], *, grace_s: float) -> None:
-    """End groups: tell them, wait, and kill what is left when the grace is over."""
-    for group in groups:
-        group.terminate()
-    deadline = time.monotonic() + grace_s
-    left = list(groups)
-    nap_s = 0.005
-    while left and time.monotonic() < deadline:
-        left = [group for group in left if not group.is_empty()]
-        if left:
-            time.sleep(nap_s)
-            nap_s = min(nap_s * 1.5, 0.1)
-    for group in groups:
-        group.kill()
 
 
 def _signal_group(pid: int, number: int) -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from functools import partial
@@ -15,16 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 from treadle.errors import ScriptPathError, SubmitException, describe_exit
 from treadle.launchers import SingleNodeLauncher
-from treadle.providers._groups import Group, Guard, end_groups
+from treadle.providers._groups import Group, Guard
 from treadle.providers._options import check_provider
 from treadle.providers.provider_base import ExecutionProvider, JobState, JobStatus
 from treadle.repr import RepresentationMixin
+from treadle.runtime.threads import start_daemon
 
 if TYPE_CHECKING:
     from treadle.launchers import Launcher
 
 #: What was told to end has this long to do so, if `cmd_timeout` is not shorter.
 _GRACE_S = 5.0
+#: `cancel` waits this long for those that end at once.
+_AT_ONCE_S = 0.2
 
 #: Jobs that have ended and that are still remembered.
 _MOST_ENDED = 1000
@@ -41,7 +45,7 @@ class LocalProvider(ExecutionProvider, RepresentationMixin):
         launcher: how the command is started.
         init_blocks, min_blocks, max_blocks: how many blocks there are at first, at least, at most.
         worker_init: lines for bash that come before the command.
-        cmd_timeout: seconds that ending blocks may take, five at most.
+        cmd_timeout: seconds that a block may take to end, five at most.
         parallelism: how many of the open tasks shall have a slot of their own, from 0 to 1.
 
     Raises:
@@ -121,25 +125,56 @@ class LocalProvider(ExecutionProvider, RepresentationMixin):
                 if job is None:
                     found.append(JobStatus(JobState.MISSING, "no such job was started here"))
                     continue
-                if job.group.has_ended():
+                if not job.cancelled and job.group.has_ended():
                     self._guard.forget(job.group)
                 found.append(job.status())
         return found
 
     def cancel(self, job_ids: Sequence[Any]) -> list[bool]:
-        """End these jobs with all their processes; False for those that were not started here."""
+        """Tell these jobs with all their processes to end; False for those not started here.
+
+        Those that do not end at once have not ended yet when it returns; they are killed in time.
+        """
         with self._lock:
             jobs = [self._jobs.get(str(job_id)) for job_id in job_ids]
-            running = [job for job in jobs if job is not None and not job.group.has_ended()]
-            for job in running:
+            told = [job for job in jobs if job is not None and not job.group.has_ended()]
+            for job in told:
+                job.group.terminate()
+            fresh = [job for job in told if not job.cancelled]
+            for job in fresh:
                 job.cancelled = True
-            end_groups(
-                [job.group for job in running], grace_s=min(_GRACE_S, max(0.0, self.cmd_timeout))
-            )
-            for ended in filter(None, jobs):
-                if ended.group.exit_code is not None:
-                    self._guard.forget(ended.group)
+        grace_s = min(_GRACE_S, max(0.0, self.cmd_timeout))
+        left = self._wait([job.group for job in fresh], min(_AT_ONCE_S, grace_s))
+        if left:
+            start_daemon("treadle-blocks", partial(self._see_to_the_end, left, grace_s))
         return [job is not None for job in jobs]
+
+    def _see_to_the_end(self, groups: list[Group], grace_s: float) -> None:
+        for group in self._wait(groups, grace_s):
+            with self._lock:
+                group.kill()
+                self._guard.forget(group)
+
+    def _wait(self, groups: list[Group], grace_s: float) -> list[Group]:
+        """Wait until these groups are empty, and reap them; returns those that are not in time."""
+        left = groups
+        deadline = time.monotonic() + grace_s
+        nap_s = 0.005
+        while left:
+            still = []
+            for group in left:
+                with self._lock:
+                    if group.is_empty():
+                        group.kill()  # it reaps the first process, too
+                        self._guard.forget(group)
+                    else:
+                        still.append(group)
+            left = still
+            if not left or time.monotonic() >= deadline:
+                break
+            time.sleep(nap_s)
+            nap_s = min(nap_s * 1.5, 0.1)
+        return left
 
     def _write_script(self, job_name: str, text: str) -> str:
         if self.script_dir is None:
