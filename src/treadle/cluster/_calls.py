@@ -56,6 +56,9 @@ class Depot(Protocol):
             constant: what the value is recognised by the next time; None: by its bytes.
         """
 
+    def known_data(self, constant: object) -> int | None:
+        """The identifier of what was kept for this constant; None if nothing is."""
+
     def drop_data(self, ids: tuple[int, ...]) -> None:
         """The call that named these is gone."""
 
@@ -289,13 +292,18 @@ class _Packing:
 
     def _constant(self, constant: object, value: Any) -> Any:
         """A value that never changes: recognised by what it is."""
+        known = self._depot.known_data(constant)
+        if known is not None:
+            return self._ref(known)
         packed = pack(value, home=False)
         if packed.nbytes <= self._hoist_bytes:
             return value
         return self._keep(packed, constant)
 
     def _keep(self, packed: Any, constant: object | None) -> _Ref:
-        id = self._depot.keep_data(packed, constant=constant)
+        return self._ref(self._depot.keep_data(packed, constant=constant))
+
+    def _ref(self, id: int) -> _Ref:
         if id in self._uses:
             self._depot.drop_data((id,))  # once for each call
         self._uses[id] = None

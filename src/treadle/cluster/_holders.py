@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -12,6 +11,8 @@ from treadle.cluster._fetches import AGAIN_S, Asking, Fetch, Open
 from treadle.errors import HandshakeRefused, ResultLost
 
 if TYPE_CHECKING:
+    import asyncio
+
     from treadle.cluster._link import Link
     from treadle.cluster._results import RemoteResult
     from treadle.cluster._security import Identity

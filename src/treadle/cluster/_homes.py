@@ -130,14 +130,16 @@ class NodeHome:
         process = self._process
         if process is not None:
             # The link is closed; if there never was one, its socket still stands open.
-            _close(process.sock)
+            process.sock.close()
             code = process.end(_END_S)
             if code:
                 _log.info("the node (pid %d) ended with code %s", process.pid, code)
         self._clear()
 
     def _clear(self) -> None:
-        self._process = None
+        process, self._process = self._process, None
+        if process is not None:
+            process.close()
         directory, self._directory = self._directory, None
         if directory is not None:
             directory.remove()
@@ -201,10 +203,3 @@ def moved(settings: NodeSettings, directory: str) -> NodeSettings:
         log_dir=settings.scheduler.log_dir or directory,
     )
     return replace(settings, scheduler=scheduler)
-
-
-def _close(sock: socket.socket) -> None:
-    try:
-        sock.close()
-    except OSError:
-        pass

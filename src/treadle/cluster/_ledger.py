@@ -17,16 +17,14 @@ from typing import Any, Final, Protocol
 
 from treadle import wire
 from treadle.cluster._failures import error_of
-from treadle.cluster._rows import Bundle, Bundles
+from treadle.cluster._hearing import HEARD, text_of, tries_of
+from treadle.cluster._rows import ENDED, Bundle, Bundles
 from treadle.dataflow._sink import SinkOutcome, SinkTask, Try
 from treadle.wire import Failure, Message, TaskId
 
 #: Numbers of a session's tasks: below are a kernel's, from here on those of calls, then data.
 CALLS: Final = 2**38
 DATA: Final = 2**39
-
-#: Entry of a task of which an error was told, or a cancellation.
-ENDED: Final = object()
 
 _DEFAULT = wire.Options()
 #: Longest text that a message may have as a name.
@@ -61,7 +59,7 @@ class Ledger:
     ) -> None:
         self.name = name
         self.lease_s = lease_s
-        self._value = value
+        self.value = value
         self.number(session)
         #: By task: its name while it is open; then a `Value`, or `ENDED`.
         self.wants: dict[TaskId, Any] = {}
@@ -114,6 +112,11 @@ class Ledger:
         for bundle in self.bundles:
             found += [part for part in bundle.parts.values() if part is not ENDED]
         return found
+
+    def is_open(self, id: TaskId) -> bool:
+        """Whether a task, or a bundle, has not ended."""
+        bundle = self.bundles.find(id)
+        return type(self.wants.get(id)) is str or (bundle is not None and bundle.left > 0)
 
     def is_used(self, id: TaskId) -> bool:
         """Whether a task that is wanted needs this data."""
@@ -194,7 +197,7 @@ class Ledger:
             was = self.wants.pop(id, None)
             if was is not None:
                 gone.append(id)
-                self._let_go(id)
+                self.let_go(id)
             elif (bundle := self.bundles.find(id)) is not None:
                 self._release_rows(bundle, id, gone)
             elif self.past:
@@ -208,10 +211,10 @@ class Ledger:
         for id in ids:
             if self.wants.pop(id, None) is not None:
                 named.append(id)
-                self._let_go(id)
+                self.let_go(id)
             elif (bundle := self.bundles.find(id)) is not None:
                 bundle.unwanted = True
-                self._let_go(bundle.start)
+                self.let_go(bundle.start)
                 named += [start for start, _ in bundle.runs()]
         if named:
             self.say(wire.Cancel(tuple(named), force, reason[:_MOST_NAME]))
@@ -245,7 +248,7 @@ class Ledger:
         first.append(wire.Attach(self.session, self.name[:_MOST_NAME], self.lease_s))
         if boldly:
             self.attached = True
-            first += self._again()
+            first += self.again()
         return first
 
     def link_down(self) -> None:
@@ -263,13 +266,13 @@ class Ledger:
             self.past[id] = was
             if type(was) is str:
                 self.past[id] = ENDED
-                self._tell(id, error=error, text=text)
+                self.tell(id, error=error, text=text)
             elif was is not ENDED:
                 was.gone(error)
         for bundle in self.bundles:
             for start, count in bundle.runs():
                 if not bundle.unwanted:
-                    self._tell(start, error=error, text=text, rows=count)
+                    self.tell(start, error=error, text=text, rows=count)
             for id, value in bundle.parts.items():
                 self.past[id] = value
                 if value is not ENDED:
@@ -297,140 +300,18 @@ class Ledger:
             if type(message) is wire.Done:
                 id = message.id
                 if message.rows == 1 and type(wants.get(id)) is str:  # nearly all
-                    value = wants[id] = self._value(message)
-                    tries = message.earlier and _tries(message.earlier)
+                    value = wants[id] = self.value(message)
+                    tries = message.earlier and tries_of(message.earlier)
                     if type(id) is int and id - base < CALLS:
                         self.told.append(SinkOutcome(id - base, value, tries=tries))
                     else:
-                        self._tell(id, value, tries=tries)
+                        self.tell(id, value, tries=tries)
                     continue
-            handler = _HEARD.get(type(message))
+            handler = HEARD.get(type(message))
             if handler is None:
                 self.news.append(message)
             else:
                 handler(self, message)
-
-    def _done(self, done: wire.Done) -> None:
-        was = self.wants.get(done.id)
-        if was is not None:
-            if type(was) is str:
-                self.wants[done.id] = value = self._value(done)
-                self._tell(done.id, value, tries=_tries(done.earlier), rows=done.rows)
-            elif was is not ENDED:
-                was.found(done)
-            return
-        bundle = self.bundles.find(done.id)
-        if bundle is None or type(done.id) is not int:
-            self.say(wire.Release((done.id,)))
-        elif bundle.is_open(done.id, done.rows):
-            if bundle.unwanted:
-                self.say(wire.Release((done.id,)))
-                self._stop_rest(bundle, done.id, done.rows)
-                return
-            value = self._value(done, listed=True)
-            bundle.tell(done.id, done.rows, value)
-            self._tell(done.id, value, tries=_tries(done.earlier), rows=done.rows)
-        elif (known := bundle.part_with(done.id)) is None:
-            self.say(wire.Release((done.id,)))
-        elif known is not ENDED:
-            known.found(done)
-
-    def _erred(self, erred: wire.Erred) -> None:
-        id, failure = erred.id, erred.failure
-        was = self.wants.get(id)
-        bundle = self.bundles.find(id) if was is None else None
-        if type(was) is str:
-            self.wants[id] = ENDED
-            self._tell_error(erred, was)
-        elif was is not None:
-            if was is not ENDED:
-                was.gone(partial(error_of, failure, self.shown(id)))
-        elif bundle is None or type(id) is not int:
-            self.say(wire.Release((id,)))
-        elif bundle.is_open(id, erred.rows):
-            if bundle.unwanted:
-                self.say(wire.Release((id,)))
-                self._stop_rest(bundle, id, erred.rows)
-                return
-            bundle.tell(id, erred.rows, ENDED)
-            self._tell_error(erred, bundle.name)
-        elif (known := bundle.part_with(id)) is not None and known is not ENDED:
-            known.gone(partial(error_of, failure, self.shown(id)))
-
-    def _cancelled(self, message: wire.Cancelled) -> None:
-        id = message.id
-        was = self.wants.get(id)
-        if was is not None:
-            if type(was) is str:
-                del self.wants[id]
-                self._let_go(id)
-                self._tell(id, cancelled=True)
-            elif was is not ENDED:
-                failure = Failure("lost", "", f"it was cancelled: {message.reason}")
-                was.gone(partial(error_of, failure, self.shown(id)))
-            return
-        bundle = self.bundles.find(id)
-        if bundle is not None and type(id) is int and bundle.is_open(id, message.rows):
-            if bundle.unwanted:
-                self._stop_rest(bundle, id, message.rows)
-            else:
-                bundle.tell(id, message.rows, None)
-                self._tell(id, cancelled=True, rows=message.rows)
-                self._tidy(bundle)
-
-    def _lost(self, message: wire.Lost) -> None:
-        was = self.wants.get(message.id)
-        if was is None and (bundle := self.bundles.find(message.id)) is not None:
-            assert isinstance(message.id, int)
-            was = bundle.part_with(message.id)
-        if was is not None and type(was) is not str and was is not ENDED:
-            was.lost()
-
-    def _refused(self, message: wire.Refused) -> None:
-        if message.what == "client":
-            if self.known:
-                self.forgotten = True
-            else:  # it never heard us
-                self.attached = False
-            self.news.append(message)
-        elif message.what == "submit" and len(message.ids) > 1:
-            self._in_halves(message)
-        elif message.what in ("submit", "desire"):
-            failure = Failure("lost", "", message.reason)
-            for id in message.ids:
-                self._end_one(id, failure)
-        else:
-            self.news.append(message)
-
-    def _attached(self, message: wire.Attached) -> None:
-        if self.known and not message.resumed:
-            self.forgotten = True
-            self.news.append(message)
-            return
-        if self.attached:
-            return  # we went ahead, or it is told twice
-        self.attached = True
-        again = self._again()
-        self.out = [*again, *self.out]
-        self.news.append(message)
-
-    def _beaten(self, message: wire.Beaten) -> None:
-        self.known = True
-        unacked = self.unacked
-        while unacked and unacked[0][0] <= message.number:
-            unacked.popleft()
-
-    def _replied(self, message: wire.Reply) -> None:
-        if self.asks.pop(message.ask, None) is not None:
-            self.news.append(message)
-
-    def _uploads(self, message: wire.Upload) -> None:
-        self.asks.pop(message.ask, None)
-        self.news.append(message)
-
-    def _located(self, message: wire.Located) -> None:
-        if self.asks.pop(message.ask, None) is not None:
-            self.news.append(message)
 
     # --- details -----------------------------------------------------------------------------
 
@@ -438,7 +319,7 @@ class Ledger:
         """A task, for people."""
         return f"task {id!r}" if type(id) is not int else f"task {id - self.base}"
 
-    def _tell(
+    def tell(
         self,
         id: TaskId,
         value: Any = None,
@@ -450,38 +331,13 @@ class Ledger:
         tries: Sequence[Try] = (),
         rows: int = 1,
     ) -> None:
+        """One outcome goes up."""
         number: Any = id - self.base if type(id) is int else id
         outcome = SinkOutcome(number, value, error, text, cancelled, blame, tries, rows)
         if type(number) is not int or number >= CALLS:
             self.called.append(outcome)
         else:
             self.told.append(outcome)
-
-    def _tell_error(self, erred: wire.Erred, name: str) -> None:
-        failure, blame = erred.failure, erred.blame
-        whose = blame - self.base if type(blame) is int else None
-        self._tell(
-            erred.id,
-            error=partial(error_of, failure, f"{self.shown(blame)} ({name})"),
-            text=text_of(failure),
-            blame=None if blame == erred.id else whose,
-            tries=_tries(_before(erred)),
-            rows=erred.rows,
-        )
-
-    def _end_one(self, id: TaskId, failure: Failure) -> None:
-        """A task that is open ends here, without the scheduler."""
-        was = self.wants.get(id)
-        bundle = self.bundles.find(id) if was is None else None
-        if type(was) is str:
-            self.wants[id] = ENDED
-            error = partial(error_of, failure, f"{self.shown(id)} ({was})")
-            self._tell(id, error=error, text=text_of(failure))
-        elif bundle is not None:
-            for start, count in bundle.runs():
-                bundle.tell(start, count, ENDED)
-                error = partial(error_of, failure, f"{self.shown(start)} ({bundle.name})")
-                self._tell(start, error=error, text=text_of(failure), rows=count)
 
     def _too_late(self, task: SinkTask, gone: list[TaskId]) -> None:
         """A task that depends on what was lost with the last scheduler."""
@@ -491,7 +347,7 @@ class Ledger:
         self.past[id] = ENDED
         error = partial(error_of, failure, f"{self.shown(id)} ({task.name})")
         rows = 1 if task.rows is None else len(task.rows)
-        self._tell(id, error=error, text=text_of(failure), rows=rows)
+        self.tell(id, error=error, text=text_of(failure), rows=rows)
 
     def _use(self, id: TaskId, uses: tuple[TaskId, ...]) -> tuple[TaskId, ...]:
         """The task needs this data, which stays until it is released."""
@@ -501,7 +357,7 @@ class Ledger:
                 self._users[each] = self._users.get(each, 0) + 1
         return uses
 
-    def _let_go(self, id: TaskId) -> None:
+    def let_go(self, id: TaskId) -> None:
         """Nobody wants the task: what data is used by no other?"""
         if not self._uses:
             return
@@ -536,48 +392,15 @@ class Ledger:
             rows += 1
         bundle.drop(id, rows)
         gone.append(id)
-        self._tidy(bundle)
+        self.tidy(bundle)
 
-    def _tidy(self, bundle: Bundle) -> None:
+    def tidy(self, bundle: Bundle) -> None:
+        """Forget a bundle of which nothing is open or wanted."""
         self.bundles.tidy(bundle)
         if not bundle.left and not bundle.parts:
-            self._let_go(bundle.start)
+            self.let_go(bundle.start)
 
-    def _stop_rest(self, bundle: Bundle, id: int, rows: int) -> None:
-        """Something has ended of a bundle that is unwanted: stop what is behind it, too.
-
-        Where the scheduler has cut it is not known here: each word of it tells of one cut.
-        """
-        bundle.tell(id, rows, None)
-        rest = next((start for start, _ in bundle.runs() if start >= id), None)
-        if rest is not None:
-            self.say(wire.Cancel((rest,)))
-        self._tidy(bundle)
-
-    def _in_halves(self, message: wire.Refused) -> None:
-        """Nothing of a Submit was admitted, for the sake of one task: find out which."""
-        refused = dict.fromkeys(message.ids)
-        found: list[tuple[wire.TaskSpec, wire.Options]] = []
-        for _, sent in self.unacked:
-            for one in sent:
-                if type(one) is wire.Submit:
-                    options = one.options
-                    found += [(s, options[s.options]) for s in one.tasks if s.id in refused]
-        found = list({spec.id: (spec, options) for spec, options in found}.values())
-        if len(found) < len(refused):
-            failure = Failure("lost", "", message.reason)
-            mine = {spec.id for spec, _ in found}
-            for id in refused:
-                if id not in mine:
-                    self._end_one(id, failure)
-        middle = (len(found) + 1) // 2
-        for half in (found[:middle], found[middle:]):
-            if half:
-                table = {options: n for n, options in enumerate(dict.fromkeys(o for _, o in half))}
-                specs = [_with_options(spec, table[options]) for spec, options in half]
-                self.say(wire.Submit(tuple(specs), tuple(table)))
-
-    def _again(self) -> list[Message]:
+    def again(self) -> list[Message]:
         """What is to be said again on a new link, in the order in which it was said first."""
         again = [message for _, messages in self.unacked for message in messages]
         asked = {getattr(message, "ask", None) for message in again}
@@ -607,51 +430,3 @@ class Ledger:
 
     def _is_data(self, id: TaskId) -> bool:
         return type(id) is int and id - self.base >= DATA
-
-
-_HEARD: dict[type, Callable[[Ledger, Any], None]] = {
-    wire.Done: Ledger._done,
-    wire.Erred: Ledger._erred,
-    wire.Cancelled: Ledger._cancelled,
-    wire.Lost: Ledger._lost,
-    wire.Retried: lambda ledger, message: None,
-    wire.Refused: Ledger._refused,
-    wire.Attached: Ledger._attached,
-    wire.Beaten: Ledger._beaten,
-    wire.Reply: Ledger._replied,
-    wire.Upload: Ledger._uploads,
-    wire.Located: Ledger._located,
-}
-
-
-def text_of(failure: Failure) -> str:
-    """A failure as the repr of the exception it stands for."""
-    return f"{failure.type or failure.kind}({failure.text!r})"
-
-
-def _tries(rows: Sequence[wire.AttemptRow]) -> tuple[Try, ...]:
-    return tuple([Try(text_of(row.failure), partial(_error_of_row, row)) for row in rows])
-
-
-def _error_of_row(row: wire.AttemptRow) -> BaseException:
-    return error_of(row.failure, f"attempt {row.attempt} on {row.worker}")
-
-
-def _before(erred: wire.Erred) -> Sequence[wire.AttemptRow]:
-    """The attempts before the one that this error tells of."""
-    rows = erred.earlier
-    return rows[:-1] if rows and rows[-1].failure == erred.failure else rows
-
-
-def _with_options(spec: wire.TaskSpec, options: int) -> wire.TaskSpec:
-    return wire.TaskSpec(
-        spec.id,
-        spec.name,
-        spec.run_spec,
-        spec.dependencies,
-        options,
-        spec.actor,
-        spec.home,
-        spec.rows,
-        spec.metadata,
-    )

@@ -10,16 +10,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from treadle import wire
-from treadle.dataflow._lazy import EngineThread, LazyFuture
+from treadle.dataflow._lazy import LazyFuture
 from treadle.serialize import unpack
 
 if TYPE_CHECKING:
-    from treadle.wire import TaskId
+    from treadle.wire import Done, TaskId
 
 _LIST: msgspec.msgpack.Decoder[list[bytes]] = msgspec.msgpack.Decoder(list[bytes])
 
@@ -35,6 +35,10 @@ class Bringer(Protocol):
 
     def call(self, fn: Callable[[], None]) -> None:
         """Have this called on the engine thread, now if this is it."""
+
+    @property
+    def dead(self) -> BaseException | None:
+        """Why nothing works any more in this process."""
 
     def fetch(self, result: RemoteResult) -> None:
         """Fetch this; it is told `brought` or `gone`. On the engine thread."""
@@ -69,7 +73,7 @@ class InlineValue:
         """It is here already."""
         self._call(then)
 
-    def found(self, done: wire.Done) -> None:
+    def found(self, done: Done) -> None:
         """It is known."""
 
     def lost(self) -> None:
@@ -105,7 +109,7 @@ class RemoteResult:
         "type",
     )
 
-    def __init__(self, bringer: Bringer, done: wire.Done, *, listed: bool = False) -> None:
+    def __init__(self, bringer: Bringer, done: Done, *, listed: bool = False) -> None:
         self.id: TaskId = done.id
         self.nbytes = done.nbytes
         self.type = done.type
@@ -144,10 +148,12 @@ class RemoteResult:
         while data is None:
             if self._error is not None:
                 raise self._error()
+            if self._bringer.dead is not None:
+                raise self._bringer.dead
             arrived: LazyFuture[None] = LazyFuture()
-            self.bring(lambda: _settle(arrived))
+            self.bring(partial(_settle, arrived))
             arrived.result(timeout)
-            if self._parts is not None:
+            if self._has_all_parts():
                 return self._load_parts(timeout, writable)
             # Another thread may have been faster: then it is fetched once more.
             data = self._take()
@@ -201,7 +207,7 @@ class RemoteResult:
         if self._state is _State.there:
             self._state = _State.again
 
-    def found(self, done: wire.Done) -> None:
+    def found(self, done: Done) -> None:
         """It, or a part of it, is there (again)."""
         if self._state is _State.gone:
             return
@@ -255,14 +261,6 @@ def rows_of(data: Buffer) -> Sequence[Buffer]:
     first = data[0] if len(data) else 0
     # What no list begins with: a pickle, and the head of a value with buffers.
     return [data] if first in (0x80, ord("T")) else _LIST.decode(data)
-
-
-def call_here(call: Callable[[Callable[[], None]], None], fn: Callable[[], None]) -> None:
-    """Call now if this is the engine thread, else have it called there."""
-    if EngineThread.ident == threading.get_ident():
-        fn()
-    else:
-        call(fn)
 
 
 def _settle(future: LazyFuture[None]) -> None:

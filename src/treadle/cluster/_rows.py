@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
+
+#: What came of a task of which an error was told, or a cancellation.
+ENDED: Final = object()
 
 #: What is known of a row.
 OPEN, TOLD, DROPPED = 0, 1, 2

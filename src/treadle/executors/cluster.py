@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from treadle.cluster._calls import CallPacker
 from treadle.cluster._homes import NodeHome
 from treadle.cluster._ledger import CALLS
-from treadle.cluster._session import Session, world_here
+from treadle.cluster._session import Session
+from treadle.cluster._world import world_here
 from treadle.dataflow._lazy import LazyFuture
 from treadle.dataflow._sink import Listener, SinkOutcome, SinkTask, TaskSink
 from treadle.errors import ConfigurationError, UnsupportedFeatureError

@@ -1,0 +1,266 @@
+"""What a client does with each word of the scheduler's: the other half of its books. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from treadle import wire
+from treadle.cluster._failures import error_of
+from treadle.cluster._rows import ENDED, Bundle
+from treadle.dataflow._sink import Try
+from treadle.wire import Failure, TaskId
+
+if TYPE_CHECKING:
+    from treadle.cluster._ledger import Ledger
+
+# --- outcomes ------------------------------------------------------------------------------------
+
+
+def done(b: Ledger, message: wire.Done) -> None:
+    """A result is there."""
+    id, rows = message.id, message.rows
+    was = b.wants.get(id)
+    if was is not None:
+        if type(was) is str:
+            b.wants[id] = value = b.value(message)
+            b.tell(id, value, tries=tries_of(message.earlier), rows=rows)
+        elif was is not ENDED:
+            was.found(message)
+        return
+    bundle = b.bundles.find(id)
+    if bundle is None or type(id) is not int:
+        b.say(wire.Release((id,)))
+    elif bundle.is_open(id, rows):
+        if bundle.unwanted:
+            b.say(wire.Release((id,)))
+            _stop_rest(b, bundle, id, rows)
+            return
+        value = b.value(message, listed=True)
+        bundle.tell(id, rows, value)
+        b.tell(id, value, tries=tries_of(message.earlier), rows=rows)
+    elif (known := bundle.part_with(id)) is None:
+        b.say(wire.Release((id,)))
+    elif known is not ENDED:
+        known.found(message)
+
+
+def erred(b: Ledger, message: wire.Erred) -> None:
+    """There is no result; or there was one, and it is lost for good."""
+    id, failure = message.id, message.failure
+    was = b.wants.get(id)
+    bundle = b.bundles.find(id) if was is None else None
+    if type(was) is str:
+        b.wants[id] = ENDED
+        _tell_error(b, message, was)
+    elif was is not None:
+        if was is not ENDED:
+            was.gone(partial(error_of, failure, b.shown(id)))
+    elif bundle is None or type(id) is not int:
+        b.say(wire.Release((id,)))
+    elif bundle.is_open(id, message.rows):
+        if bundle.unwanted:
+            b.say(wire.Release((id,)))
+            _stop_rest(b, bundle, id, message.rows)
+            return
+        bundle.tell(id, message.rows, ENDED)
+        _tell_error(b, message, bundle.name)
+    elif (known := bundle.part_with(id)) is not None and known is not ENDED:
+        known.gone(partial(error_of, failure, b.shown(id)))
+
+
+def cancelled(b: Ledger, message: wire.Cancelled) -> None:
+    """A task was stopped: by us, with one that we stopped, or by somebody else."""
+    id = message.id
+    was = b.wants.get(id)
+    if was is not None:
+        if type(was) is str:
+            del b.wants[id]
+            b.let_go(id)
+            b.tell(id, cancelled=True)
+        elif was is not ENDED:
+            failure = Failure("lost", "", f"it was cancelled: {message.reason}")
+            was.gone(partial(error_of, failure, b.shown(id)))
+        return
+    bundle = b.bundles.find(id)
+    if bundle is not None and type(id) is int and bundle.is_open(id, message.rows):
+        if bundle.unwanted:
+            _stop_rest(b, bundle, id, message.rows)
+        else:
+            bundle.tell(id, message.rows, None)
+            b.tell(id, cancelled=True, rows=message.rows)
+            b.tidy(bundle)
+
+
+def lost(b: Ledger, message: wire.Lost) -> None:
+    """A result is being computed again."""
+    was = b.wants.get(message.id)
+    if was is None and (bundle := b.bundles.find(message.id)) is not None:
+        assert isinstance(message.id, int)
+        was = bundle.part_with(message.id)
+    if was is not None and type(was) is not str and was is not ENDED:
+        was.lost()
+
+
+def _tell_error(b: Ledger, message: wire.Erred, name: str) -> None:
+    failure, blame = message.failure, message.blame
+    whose = blame - b.base if type(blame) is int else None
+    b.tell(
+        message.id,
+        error=partial(error_of, failure, f"{b.shown(blame)} ({name})"),
+        text=text_of(failure),
+        blame=None if blame == message.id else whose,
+        tries=tries_of(_before(message)),
+        rows=message.rows,
+    )
+
+
+def _stop_rest(b: Ledger, bundle: Bundle, id: int, rows: int) -> None:
+    """Something has ended of a bundle that is unwanted: stop what is behind it, too.
+
+    Where the scheduler has cut it is not known here: each word of it tells of one cut.
+    """
+    bundle.tell(id, rows, None)
+    rest = next((start for start, _ in bundle.runs() if start >= id), None)
+    if rest is not None:
+        b.say(wire.Cancel((rest,)))
+    b.tidy(bundle)
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+def refused(b: Ledger, message: wire.Refused) -> None:
+    """Something that was said was not carried out."""
+    if message.what == "client":
+        b.attached = False
+        b.forgotten = b.known  # else it has never heard us, and there is nothing to forget
+        b.news.append(message)
+    elif message.what == "submit" and len(message.ids) > 1:
+        _in_halves(b, message)
+    elif message.what in ("submit", "desire"):
+        failure = Failure("lost", "", message.reason)
+        for id in message.ids:
+            _end(b, id, failure)
+    else:
+        b.news.append(message)
+
+
+def _in_halves(b: Ledger, message: wire.Refused) -> None:
+    """Nothing of a Submit was admitted, for the sake of one task: find out which."""
+    wanted = dict.fromkeys(message.ids)
+    found: dict[TaskId, tuple[wire.TaskSpec, wire.Options]] = {}
+    for _, sent in b.unacked:
+        for one in sent:
+            if type(one) is wire.Submit:
+                options = one.options
+                found.update({s.id: (s, options[s.options]) for s in one.tasks if s.id in wanted})
+    failure = Failure("lost", "", message.reason)
+    for id in wanted:
+        if id not in found:
+            _end(b, id, failure)
+    specs = [each for each in found.values() if b.is_open(each[0].id)]
+    middle = (len(specs) + 1) // 2
+    for half in (specs[:middle], specs[middle:]):
+        if half:
+            table = {options: n for n, options in enumerate(dict.fromkeys(o for _, o in half))}
+            tasks = tuple([replace(spec, options=table[options]) for spec, options in half])
+            b.say(wire.Submit(tasks, tuple(table)))
+
+
+def _end(b: Ledger, id: TaskId, failure: Failure) -> None:
+    """A task that is open ends here, without the scheduler."""
+    was = b.wants.get(id)
+    bundle = b.bundles.find(id) if was is None else None
+    if type(was) is str:
+        b.wants[id] = ENDED
+        error = partial(error_of, failure, f"{b.shown(id)} ({was})")
+        b.tell(id, error=error, text=text_of(failure))
+    elif was is not None and was is not ENDED:
+        was.gone(partial(error_of, failure, b.shown(id)))
+    elif bundle is not None:
+        for start, count in bundle.runs():
+            bundle.tell(start, count, None if bundle.unwanted else ENDED)
+            if not bundle.unwanted:
+                error = partial(error_of, failure, f"{b.shown(start)} ({bundle.name})")
+                b.tell(start, error=error, text=text_of(failure), rows=count)
+        b.tidy(bundle)
+
+
+# --- links and requests --------------------------------------------------------------------------
+
+
+def attached(b: Ledger, message: wire.Attached) -> None:
+    """The scheduler knows us, or knows us again."""
+    if b.known and not message.resumed:
+        b.attached = False
+        b.forgotten = True
+        b.news.append(message)
+        return
+    if not b.attached:  # else we went ahead, or it is told twice
+        b.attached = True
+        b.out = [*b.again(), *b.out]
+    b.news.append(message)
+
+
+def beaten(b: Ledger, message: wire.Beaten) -> None:
+    """What was said before this beat has been heard."""
+    b.known = True
+    unacked = b.unacked
+    while unacked and unacked[0][0] <= message.number:
+        unacked.popleft()
+
+
+def answered(b: Ledger, message: Any) -> None:
+    """A request is answered, once."""
+    if b.asks.pop(message.ask, None) is not None:
+        b.news.append(message)
+
+
+def upload(b: Ledger, message: wire.Upload) -> None:
+    """Data is to be given to workers; that may be said more than once."""
+    b.asks.pop(message.ask, None)
+    b.news.append(message)
+
+
+#: What is done with a message; what is not here is news for the shell.
+HEARD: dict[type, Callable[[Ledger, Any], None]] = {
+    wire.Done: done,
+    wire.Erred: erred,
+    wire.Cancelled: cancelled,
+    wire.Lost: lost,
+    wire.Retried: lambda b, message: None,
+    wire.Refused: refused,
+    wire.Attached: attached,
+    wire.Beaten: beaten,
+    wire.Reply: answered,
+    wire.Located: answered,
+    wire.Issued: answered,
+    wire.Upload: upload,
+}
+
+
+# --- words ---------------------------------------------------------------------------------------
+
+
+def text_of(failure: Failure) -> str:
+    """A failure as the repr of the exception it stands for."""
+    return f"{failure.type or failure.kind}({failure.text!r})"
+
+
+def tries_of(rows: Sequence[wire.AttemptRow]) -> tuple[Try, ...]:
+    """Failed attempts, as the kernel is told of them."""
+    return tuple([Try(text_of(row.failure), partial(_error_of, row)) for row in rows])
+
+
+def _error_of(row: wire.AttemptRow) -> BaseException:
+    return error_of(row.failure, f"attempt {row.attempt} on {row.worker}")
+
+
+def _before(message: wire.Erred) -> Sequence[wire.AttemptRow]:
+    """The attempts before the one that this error tells of."""
+    rows = message.earlier
+    return rows[:-1] if rows and rows[-1].failure == message.failure else rows
