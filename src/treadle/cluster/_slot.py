@@ -7,6 +7,7 @@ its outcome; nothing but the end of the process ends this loop.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # typeshed does not have it
 import gc
 import os
 import pickle
@@ -61,6 +62,8 @@ _IDLE_S: Final = 1.0
 _PLAIN: Final = frozenset({type(None), bool, int, float})
 _PROTOCOL: Final = 5
 NONE: Final = pickle.dumps(None, _PROTOCOL)
+#: As it is before it is watched.
+_sigmask: Final = _signal.pthread_sigmask
 _decode_world: Final = msgspec.msgpack.Decoder(World).decode
 
 
@@ -88,6 +91,7 @@ class Slot:
         self._words = channel.page.words
         #: Whether Ctrl-C is the task's.
         self.in_task = False
+        self._mask: set[Any] = set()
         #: Whether this is a process that a task has forked.
         self.is_child = False
         self._has_written = False
@@ -268,6 +272,14 @@ class Slot:
         if self.in_task:
             raise KeyboardInterrupt
 
+    def before_fork(self) -> None:
+        """A task forks: SIGTERM waits until the child has its own answer to it."""
+        self._mask = _sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+
+    def after_fork_in_parent(self) -> None:
+        """The task goes on."""
+        _sigmask(signal.SIG_SETMASK, self._mask)
+
     def after_fork_in_child(self) -> None:
         """A task has forked: the child goes on with its code, and is no slot."""
         self.is_child = True
@@ -276,6 +288,7 @@ class Slot:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         if signal.getsignal(signal.SIGTERM) is ignore:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _sigmask(signal.SIG_SETMASK, self._mask)
 
 
 def leave_child(error: BaseException | None) -> NoReturn:

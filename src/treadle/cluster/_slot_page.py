@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import mmap
 import os
-from typing import Final
+import sys
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -42,7 +43,9 @@ _LIST32 = b"\xdd"
 #: How a row's bytes begin, by their number.
 _BIN8: Final = tuple(b"\xc4" + bytes((n,)) for n in range(256))
 
-_encode = msgspec.msgpack.Encoder().encode
+#: A map of the slot's keeps no descriptor that a task could close, where Python can do without.
+_UNTRACKED: Final[dict[str, Any]] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+
 _decode_rows = msgspec.msgpack.Decoder(list[Raw]).decode
 
 
@@ -53,7 +56,7 @@ class Page:
 
     def __init__(self, fd: int) -> None:
         #: Plain bytes, for what is held back.
-        self.memory = mmap.mmap(fd, BLAME_BYTES)
+        self.memory = mmap.mmap(fd, BLAME_BYTES, **_UNTRACKED)
         #: See the indices above.
         self.words = memoryview(self.memory)[:DATA].cast("Q")
 

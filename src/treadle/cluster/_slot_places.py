@@ -8,6 +8,8 @@ from typing import Final
 from treadle.errors import ConfigurationError
 
 _KINDS: Final = ("none", "block", "block-reverse", "alternating")
+#: Where a slot's number stands. What a task starts inherits it.
+SLOT_VARIABLE: Final = "TREADLE_WORKER_SLOT"
 #: What BLAS, OpenMP and their like read when they are loaded.
 _THREAD_VARIABLES: Final = (
     "OMP_NUM_THREADS",
@@ -54,7 +56,7 @@ def worker_variables(worker: str, block: str, slots: int, slot: int, rank: int) 
     return {
         "TREADLE_WORKER_ID": worker,
         "TREADLE_WORKER_RANK": str(rank),
-        "TREADLE_WORKER_SLOT": str(slot),
+        SLOT_VARIABLE: str(slot),
         "TREADLE_WORKER_BLOCK": block,
         "PARSL_WORKER_RANK": str(rank),
         "PARSL_WORKER_COUNT": str(slots),

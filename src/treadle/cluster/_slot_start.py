@@ -76,7 +76,11 @@ def _make_slot(start: Start, channel: Channel, streams: Streams) -> Slot:
     slot = Slot(channel, memory, Mapper())
     signal.signal(signal.SIGINT, slot.on_interrupt)
     signal.signal(signal.SIGTERM, ignore)
-    os.register_at_fork(after_in_child=slot.after_fork_in_child)
+    os.register_at_fork(
+        before=slot.before_fork,
+        after_in_parent=slot.after_fork_in_parent,
+        after_in_child=slot.after_fork_in_child,
+    )
     # Last, for it remembers what it finds.
     slot.surroundings = Surroundings(streams)
     return slot

@@ -10,13 +10,12 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from treadle.cluster._slot_places import thread_variables
 from treadle.cluster._zygote_packets import Begin, Fork, Forked, SlotFds, decode_news, encode
+from treadle.cluster._zygote_start import Launched, launch_zygote
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,6 +38,7 @@ class Zygote:
 
     Args:
         descriptors: how many a task may have open, if it is not as many as this process.
+        launched: it, if it has been started already.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Zygote:
         on_ended: OnEnded,
         on_lost: OnLost,
         descriptors: int = 0,
+        launched: Launched | None = None,
     ) -> None:
         self._loop = loop
         self._on_started = on_started
@@ -60,9 +61,9 @@ class Zygote:
         self._ranks: dict[int, int] = {}
         self._unsent: deque[tuple[bytes, list[int]]] = deque()
         self._closing = False
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = _start(settings, theirs.fileno())
+        self._process, self._control = launched or launch_zygote(
+            settings.threads_per_slot, settings.environment, settings.log_dir
+        )
         self._control.setblocking(False)
         self._send(encode(Begin(settings, descriptors)), [])
         loop.add_reader(self._control.fileno(), self._hear)
@@ -154,30 +155,6 @@ class Zygote:
                 os.killpg(pid, signal.SIGKILL)
             except OSError:
                 pass
-
-
-def _start(settings: WorkerSettings, control: int) -> subprocess.Popen[bytes]:
-    environment = {
-        **os.environ,
-        **thread_variables(settings.threads_per_slot),
-        **settings.environment,
-    }
-    log: IO[Any] | int = subprocess.DEVNULL
-    if settings.log_dir:
-        log = open(os.path.join(settings.log_dir, "zygote.log"), "ab")  # noqa: SIM115 - closed below
-    try:
-        return subprocess.Popen(
-            [sys.executable, "-m", "treadle", "zygote", str(control)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=environment,
-            pass_fds=(control,),
-            start_new_session=True,
-        )
-    finally:
-        if not isinstance(log, int):
-            log.close()
 
 
 def _close_all(fds: list[int]) -> None:
