@@ -30,8 +30,7 @@ class RunDirectory:
 
     def __init__(self, path: str, held: int | None = None) -> None:
         self.path = path
-        #: The locked directory.
-        self._held: int | None = held
+        self._held = held
 
     @classmethod
     def create(cls, prefix: str = "run", *, root: str | None = None) -> RunDirectory:
@@ -68,10 +67,12 @@ class RunDirectory:
 
     def is_there(self) -> bool:
         """It has not been taken away, as cleaners of temporary files do."""
-        return self._held is not None and _is_at(self.path, self._held)
+        if self._held is None:
+            return os.path.isdir(self.path)
+        return _is_at(self.path, self._held)
 
     def remove(self) -> None:
-        """Take it away, with all that is in it."""
+        """Take it away, with all that is in it, if this process holds it."""
         if self._held is None:
             return
         if self.is_there():

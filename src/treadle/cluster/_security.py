@@ -48,6 +48,8 @@ class Identity:
     def __init__(self, path: str, pem: str) -> None:
         self.path = path
         self._authority = _blocks(pem)[-1]
+        #: By whether they listen: to read a key takes a millisecond.
+        self._contexts: dict[bool, ssl.SSLContext] = {}
 
     @classmethod
     def read(cls, path: str) -> Identity:
@@ -71,6 +73,9 @@ class Identity:
         Raises:
             ConfigurationError: the credential is damaged.
         """
+        known = self._contexts.get(listens)
+        if known is not None:
+            return known
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if listens else ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         # A peer is known by its certificate's name for it, not by that of its host.
@@ -85,6 +90,7 @@ class Identity:
             ) from error
         if listens:
             context.num_tickets = 0  # each link shakes hands anew
+        self._contexts[listens] = context
         return context
 
     def __repr__(self) -> str:

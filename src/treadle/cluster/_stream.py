@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 #: How long a link that we close may take to send what was sent on it before.
 GRACE_S: Final = 1.0
-#: Frames of data that are written in one go while the socket takes them all.
-_FRAMES = 8
-
 _MESSAGES: Final = Kind.messages
 _DATA: Final = Kind.data
 
@@ -50,6 +47,7 @@ class StreamLink(Link, asyncio.Protocol):
         "_lost",
         "_paused",
         "_pending",
+        "_pumping",
         "_reader",
         "_secure",
         "_tally",
@@ -87,6 +85,8 @@ class StreamLink(Link, asyncio.Protocol):
         self._paused = transport.get_write_buffer_size() > 0
         #: Why it has ended, or is about to.
         self._why: str | None = None
+        #: The next piece is on its way.
+        self._pumping = False
         #: The ear has been told of the end.
         self._lost = False
         self._grace: asyncio.TimerHandle | None = None
@@ -118,8 +118,7 @@ class StreamLink(Link, asyncio.Protocol):
 
     def send_chunks(self, frames: Frames, then: Callable[[], None]) -> None:
         self._chunks.append((frames, then))
-        if len(self._chunks) == 1:
-            self._loop.call_soon(self._pump)
+        self._pump_later()
 
     @property
     def backlog(self) -> int:
@@ -215,7 +214,7 @@ class StreamLink(Link, asyncio.Protocol):
     def resume_writing(self) -> None:
         self._paused = False
         if self._chunks:
-            self._loop.call_soon(self._pump)
+            self._pump_later()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._grace is not None:
@@ -239,31 +238,36 @@ class StreamLink(Link, asyncio.Protocol):
             self._transport.write(self._secure.encrypt(frame))
 
     def _pump(self) -> None:
-        """Send of the objects what the socket takes, behind what was said before."""
+        """Send the next piece of an object, if the socket takes it, behind what was said before.
+
+        One for each turn of the loop: it may be a megabyte, and has a checksum.
+        """
+        self._pumping = False
         self.flush()
         chunks = self._chunks
-        left = _FRAMES
-        while chunks and not self._paused and self._why is None:
-            if left == 0:
-                self._loop.call_soon(self._pump)
-                return
-            left -= 1
-            frames, then = chunks[0]
-            try:
+        try:
+            while chunks and not self._paused and self._why is None:
+                frames, then = chunks[0]
                 frame = next(frames, None)
-                if frame is None:
-                    chunks.popleft()
-                    then()
-                    continue
-            except Exception as error:  # noqa: BLE001 - as in `take`
-                self._fault(error)
-                return
-            if self._secure is None:
-                self._transport.writelines(frame)
-            else:
-                self._transport.write(self._secure.encrypt(*frame))
+                if frame is not None:
+                    if self._secure is None:
+                        self._transport.writelines(frame)
+                    else:
+                        self._transport.write(self._secure.encrypt(*frame))
+                    break
+                chunks.popleft()
+                then()
+        except Exception as error:  # noqa: BLE001 - as in `take`
+            self._fault(error)
         if self._lost:
             self._drop_chunks()
+        elif chunks and not self._paused and self._why is None:
+            self._pump_later()
+
+    def _pump_later(self) -> None:
+        if not self._pumping:
+            self._pumping = True
+            self._loop.call_soon(self._pump)
 
     def _drop_chunks(self) -> None:
         while self._chunks:
