@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 
-Launched = None
+from treadle.cluster._zygote_start import Launched, launch_zygote
 
 
 def main(arguments: list[str]) -> int:
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
         line = file.read()
     link = int(options["--link-fd"])
     os.set_inheritable(link, False)
-    zygote = None
+    zygote = _launch(line)
     from treadle.cluster._node_life import live  # noqa: PLC0415 - see the head
 
     return live(line, link, zygote)
@@ -39,6 +39,11 @@ def _launch(line: bytes) -> Launched | None:
     worker = json.loads(line).get("worker")
     if not worker:
         return None
-    return launch_zygote(
-        worker.get("environment", {}), worker.get("threads_per_slot", 1), worker.get("log_dir", "")
-    )
+    try:
+        return launch_zygote(
+            worker.get("threads_per_slot", 1),
+            worker.get("environment", {}),
+            worker.get("log_dir", ""),
+        )
+    except OSError:
+        return None  # the agent tries again, and has a log to complain to

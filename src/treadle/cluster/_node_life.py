@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from treadle.cluster._link import Link
     from treadle.cluster._server_peers import Peer
     from treadle.cluster._settings import NodeSettings, WorkerSettings
-    from treadle.cluster._node import Launched
+    from treadle.cluster._zygote_start import Launched
 
 #: How long tasks that run may go on when a signal has asked for the end.
 GRACE_S: Final = 5.0
@@ -120,7 +120,7 @@ class Node:
             loop=self._loop,
             epoch=1,
             directory=self.host.directory,
-            # zygote=self._zygote,
+            zygote=self._zygote,
         )
         agent.on_exit = self._agent_ended
         here, there = pair(self._loop, f"scheduler/{run}", f"worker/{settings.id}", run=run)

@@ -5,26 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from treadle.cluster._python import thread_variables
 from treadle.errors import ConfigurationError
 
 _KINDS: Final = ("none", "block", "block-reverse", "alternating")
 #: Where a slot's number stands. What a task starts inherits it.
 SLOT_VARIABLE: Final = "TREADLE_WORKER_SLOT"
-#: What BLAS, OpenMP and their like read when they are loaded.
-_THREAD_VARIABLES: Final = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
-
-
-def thread_variables(threads: int) -> dict[str, str]:
-    """What tells libraries to use so many threads. To be set before they are loaded."""
-    return {name: str(threads) for name in _THREAD_VARIABLES}
 
 
 def affinity_variables(cores: Sequence[int]) -> dict[str, str]:

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import os
 import signal
-import site
 import socket
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import IO, Final
 
+from treadle.cluster._python import environment, python_command
 from treadle.cluster._settings import NodeSettings, to_json
-from treadle.errors import ConfigurationError
 
 #: What a node writes, in its log folder.
 LOG_NAME: Final = "node.log"
@@ -87,10 +85,11 @@ def spawn_node(settings: NodeSettings) -> NodeProcess:
 
     Raises:
         ConfigurationError: this process cannot start another Python.
-        OSError: there is no memory, or there are no descriptors, for one more process.
+        OSError: its log cannot be written, or there is no memory, or there are no descriptors, for
+            one more process.
     """
-    mine, theirs = socket.socketpair()
     log = open_log(settings.scheduler.log_dir or settings.scheduler.run_dir)
+    mine, theirs = socket.socketpair()
     try:
         with theirs, _inheritable(to_json(settings)) as told:
             descriptors = (told.fileno(), theirs.fileno())
@@ -127,41 +126,6 @@ def start_process(
         pass_fds=keep,
         start_new_session=True,
     )
-
-
-def python_command() -> list[str]:
-    """This Python, with the switches that change what code means.
-
-    `-P`: what happens to lie in the working directory is none of the engine's modules.
-
-    Raises:
-        ConfigurationError: it is not known where it is.
-    """
-    if not sys.executable:
-        raise ConfigurationError(
-            "sys.executable is empty: this program embeds Python, and a cluster starts processes "
-            "with it; set sys.executable to the path of a Python that has Treadle"
-        )
-    flags = sys.flags
-    switches = [
-        ("-P", True),
-        ("-O", flags.optimize == 1),
-        ("-OO", flags.optimize > 1),
-        ("-B", bool(flags.dont_write_bytecode)),
-        ("-s", bool(flags.no_user_site)),
-        ("-E", bool(flags.ignore_environment)),
-    ]
-    return [sys.executable, *(switch for switch, wanted in switches if wanted)]
-
-
-def environment() -> dict[str, str]:
-    """This process's environment, with which another Python finds the same Treadle."""
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.environ.get("PYTHONPATH", "")
-    known = [*path.split(os.pathsep), *site.getsitepackages(), site.getusersitepackages()]
-    if root in known or sys.flags.ignore_environment:
-        return dict(os.environ)
-    return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root}
 
 
 def tail_of(log: IO[bytes], lines: int = 20) -> str:

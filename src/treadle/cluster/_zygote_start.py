@@ -7,18 +7,7 @@ import socket
 import subprocess
 from typing import NamedTuple
 
-from treadle.cluster._python import environment, python_command
-
-#: What BLAS, OpenMP and their like read when they are loaded.
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
+from treadle.cluster._python import environment, python_command, thread_variables
 
 
 class Launched(NamedTuple):
@@ -62,8 +51,3 @@ def launch_zygote(threads: int, variables: dict[str, str], log_dir: str) -> Laun
         if log >= 0:
             os.close(log)
     return Launched(process, control)
-
-
-def thread_variables(threads: int) -> dict[str, str]:
-    """What tells libraries to use so many threads. To be set before they are loaded."""
-    return {name: str(threads) for name in _THREAD_VARIABLES}
