@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -49,6 +50,11 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def world() -> wire.World:
+    """The surroundings of this process."""
+    return wire.World(tuple(sys.path), os.getcwd(), 0o22)
 
 
 class Ear:
@@ -98,6 +104,7 @@ class Desk(Ear):
         self.link = here
         here.ear = self
         self.agent.connect(there)
+        here.send([world()])
 
     def heard(self, link: Any, messages: list[Any]) -> None:
         super().heard(link, messages)

@@ -17,6 +17,7 @@ from tests.integration.agent_desk import (
     on_a_loop,
     session_of,
     until,
+    world,
 )
 from treadle import wire
 from treadle.serialize import unpack
@@ -519,7 +520,8 @@ def test_surroundings_are_those_of_the_client(tmp_path):
 
     async def play():
         async with desk() as d:
-            d.link.send([wire.World((str(tmp_path),), str(tmp_path), 0o22)])
+            paths = (*world().sys_path, str(tmp_path))
+            d.link.send([wire.World(paths, str(tmp_path), 0o22)])
             d.run(1, import_it)
             assert await d.value(1) == (11, str(tmp_path))
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.integration.agent_desk import RUN, Ear, is_alive, on_a_loop, until
+from tests.integration.agent_desk import RUN, Ear, is_alive, on_a_loop, until, world
 from treadle import wire
 from treadle.cluster._connection import Connection, write_connection
 from treadle.cluster._link import this_party
@@ -55,7 +55,7 @@ class Office(Ear):
         super().heard(link, messages)
         for message in messages:
             if isinstance(message, wire.Register):
-                link.send([wire.Registered(0.5, 12.0)])
+                link.send([wire.Registered(0.5, 12.0), world()])
 
     async def registered(self, count=1):
         await until(lambda: len(self.all(wire.Register)) >= count)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from treadle.cluster._rundir import RunDirectory
     from treadle.cluster._security import Identity
     from treadle.cluster._settings import WorkerSettings
+    from treadle.cluster._zygote_start import Launched
     from treadle.worker import ShellEvent
 
 _log = logging.getLogger(__name__)
@@ -66,50 +67,31 @@ class Agent:
         epoch: int,
         directory: RunDirectory | None = None,
         identity: Identity | None = None,
-        zygote: object = None,
+        zygote: Launched | None = None,
         limits: worker.Limits | None = None,
     ) -> None:
         self.settings = settings
         self.loop = loop
+        #: The name of this machine, as peers know it.
         self.own_host = settings.host or socket.gethostname()
         #: Called once, when there is nothing left to do here: with 0, or 1 after a fault of ours.
         self.on_exit: Callable[[int], None] = lambda code: None
-        raise_descriptor_limit()
-        budget = settings.store_bytes or store_budget()
-        self.machine = worker.Worker(
-            settings.id,
-            epoch,
-            host=self.own_host,
-            slots=settings.slots,
-            resources=tuple(settings.resources.items()),
-            memory_bytes=budget,
-            block=settings.block,
-            ends_in_s=settings.ends_in_s,
-            limits=limits,
-        )
+        #: How many descriptors this process might have before it took all it may.
+        descriptors = raise_descriptor_limit()
+        self.machine = _machine(settings, self.own_host, epoch, limits)
         self.store = ObjectStore(settings.spill_dir)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="treadle-agent")
+        self._alarm = Alarm(loop, self._ring, time.monotonic)
+        #: When to look what slots have begun.
+        self._look_at = NEVER
+        self._stepping = False
+        #: What came while orders were carried out: (event, source).
+        self._later: deque[tuple[Any, str]] = deque()
+        self._started = self._closed = self._over = False
         pantry = Pantry(self.store)
         self._rows = pantry.rows
-        self._output = Output(
-            settings.log_dir,
-            settings.output_bytes,
-            loop,
-            self._threads,
-            name_of=pantry.name_of,
-            echo=self._show if settings.echo else None,
-        )
-        self.slots = Slots(
-            settings,
-            loop,
-            tell=self.tell,
-            look=self._look_by,
-            lasts=self._lasts,
-            store=self.store,
-            pantry=pantry,
-            reports=Reports(self.store, pantry.rows, self._warn, self._output.printed),
-            output=self._output,
-        )
+        self._output = self._make_output(pantry)
+        self.slots = self._make_slots(pantry, zygote, descriptors)
         self._watch = Watch(
             self.slots.ends,
             loop,
@@ -121,14 +103,34 @@ class Agent:
         self._disk = Disk(self.store, loop, self.tell, self._threads)
         self.uplink = Uplink(self, pantry)
         self.peers = Peers(self, Arrivals(self.store), run, directory, identity)
-        self._alarm = Alarm(loop, self._ring, time.monotonic)
-        #: When to look what slots have begun.
-        self._look_at = NEVER
-        self._stepping = False
-        #: What came while orders were carried out: (event, source).
-        self._later: deque[tuple[Any, str]] = deque()
-        self._started = self._closed = self._over = False
         self._do = self._table()
+
+    def _make_output(self, pantry: Pantry) -> Output:
+        settings = self.settings
+        return Output(
+            settings.log_dir,
+            settings.output_bytes,
+            self.loop,
+            self._threads,
+            name_of=pantry.name_of,
+            echo=self._show if settings.echo else None,
+        )
+
+    def _make_slots(self, pantry: Pantry, zygote: Launched | None, descriptors: int) -> Slots:
+        reports = Reports(self.store, pantry.rows, self._warn, self._output.printed)
+        return Slots(
+            self.settings,
+            self.loop,
+            tell=self.tell,
+            look=self._look_by,
+            lasts=lambda: self._watch.wake(),
+            store=self.store,
+            pantry=pantry,
+            reports=reports,
+            output=self._output,
+            launched=zygote,
+            descriptors=descriptors,
+        )
 
     # --- its life --------------------------------------------------------------------------------
 
@@ -276,9 +278,6 @@ class Agent:
         if events:
             self.tell(events)
 
-    def _lasts(self) -> None:
-        self._watch.wake()
-
     def _show(self, printed: list[wire.Printed]) -> None:
         self.uplink.send(printed)
 
@@ -296,3 +295,20 @@ class Agent:
             self._over = True
             self._alarm.cancel()
             self.loop.call_soon(self.on_exit, code)
+
+
+def _machine(
+    settings: WorkerSettings, host: str, epoch: int, limits: worker.Limits | None
+) -> worker.Worker:
+    """The machine of a worker that has these settings."""
+    return worker.Worker(
+        settings.id,
+        epoch,
+        host=host,
+        slots=settings.slots,
+        resources=tuple(settings.resources.items()),
+        memory_bytes=settings.store_bytes or store_budget(),
+        block=settings.block,
+        ends_in_s=settings.ends_in_s,
+        limits=limits,
+    )

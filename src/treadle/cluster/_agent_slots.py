@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from treadle.cluster._agent_output import Output
     from treadle.cluster._agent_reports import Reports
     from treadle.cluster._settings import WorkerSettings
+    from treadle.cluster._zygote_start import Launched
     from treadle.store.objects import ObjectStore
     from treadle.worker import ShellEvent
 
@@ -58,6 +59,8 @@ class Slots:
         tell: gives events to the machine.
         look: has `begun` called so soon, in seconds.
         lasts: told when something has run for a while.
+        launched: a zygote that has been started already.
+        descriptors: how many of them a task may have open.
     """
 
     def __init__(
@@ -72,8 +75,13 @@ class Slots:
         pantry: Pantry,
         reports: Reports,
         output: Output,
+        launched: Launched | None = None,
+        descriptors: int = 0,
     ) -> None:
         self._settings = settings
+        #: A zygote that has been started already, until it is taken.
+        self._launched = launched
+        self._descriptors = descriptors
         self._loop = loop
         self._tell = tell
         self._look = look
@@ -98,6 +106,7 @@ class Slots:
     def wake_zygote(self) -> bool:
         """Start the zygote, if there is none; False if it cannot be."""
         if self._zygote is None and not self._closed:
+            launched, self._launched = self._launched, None
             try:
                 self._zygote = Zygote(
                     self._settings,
@@ -105,6 +114,8 @@ class Slots:
                     on_started=self._started,
                     on_ended=self._ended,
                     on_lost=self._zygote_lost,
+                    descriptors=self._descriptors,
+                    launched=launched,
                 )
             except OSError as error:
                 _log.error("no zygote can be started: %s", error)
