@@ -138,10 +138,9 @@ class Channel:
 
     def flush(self) -> None:
         """Tell what is held back."""
-        count = self._words[HELD]
-        if count:
+        if self._words[HELD]:
             self._send(self.page.held())
-            self.page.let_go(count)
+            self.page.let_go(self.page.held_count())
 
     def _send(self, packet: bytes) -> None:
         try:

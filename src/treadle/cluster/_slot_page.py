@@ -30,10 +30,12 @@ from treadle.cluster._packets import (
 
 #: Reports that have left by the socket, since the beginning.
 SENT: Final = 3
-#: Reports held back, and their bytes.
-HELD, HELD_BYTES = 4, 5
-#: Rows held back, their bytes, the first one's index, and when it began (ns).
-ROWS, ROWS_BYTES, ROWS_FIRST, ROWS_SINCE = 6, 7, 8, 9
+#: Reports held back: how many, and below that (32 bits) their bytes; in one word, for who reads it
+#: must never see one without the other.
+HELD: Final = 4
+#: Rows held back, likewise; the first one's index, and when it began (ns).
+ROWS, ROWS_FIRST, ROWS_SINCE = 5, 6, 7
+_BYTES: Final = (1 << 32) - 1
 #: Where reports or rows stand.
 DATA: Final = 128
 DATA_BYTES: Final = BLAME_BYTES - DATA
@@ -63,26 +65,34 @@ class Page:
     def hold(self, report: bytes) -> bool:
         """Keep an encoded report for later; False if there is no room."""
         words = self.words
-        used: int = words[HELD_BYTES]
-        end = used + len(report)
-        if end > DATA_BYTES:
+        held: int = words[HELD]
+        used = held & _BYTES
+        size = len(report)
+        if used + size > DATA_BYTES:
             return False
-        self.memory[DATA + used : DATA + end] = report
-        words[HELD_BYTES] = end
-        words[HELD] += 1
+        self.memory[DATA + used : DATA + used + size] = report
+        words[HELD] = held + (1 << 32) + size
         return True
 
     def held(self) -> bytes:
         """The packet of all reports held back."""
-        words = self.words
-        count: int = words[HELD]
-        return _LIST16 + count.to_bytes(2, "big") + self.memory[DATA : DATA + words[HELD_BYTES]]
+        held: int = self.words[HELD]
+        size = held & _BYTES
+        return _LIST16 + (held >> 32).to_bytes(2, "big") + self.memory[DATA : DATA + size]
+
+    def held_count(self) -> int:
+        """How many reports are held back."""
+        held: int = self.words[HELD]
+        return held >> 32
 
     def let_go(self, reports: int) -> None:
-        """So many reports have left by the socket: nothing is held back."""
+        """So many reports have left by the socket: nothing is held back.
+
+        A slot that dies in the middle has told less than it has sent, so that is not seen twice.
+        """
         words = self.words
         words[HELD] = 0
-        words[HELD_BYTES] = 0
+        words[ROWS] = 0
         words[SENT] += reports
 
     # --- rows ----------------------------------------------------------------------------------
@@ -98,26 +108,20 @@ class Page:
         size = len(data)
         piece = (_BIN8[size] if size < 256 else b"\xc6" + size.to_bytes(4, "big")) + data
         words = self.words
-        used: int = words[ROWS_BYTES]
+        rows: int = words[ROWS]
+        used = rows & _BYTES
         end = used + len(piece)
         if end > DATA_BYTES:
             return 0
         self.memory[DATA + used : DATA + end] = piece
-        words[ROWS_BYTES] = end
-        words[ROWS] += 1
+        words[ROWS] = (rows - used) + (1 << 32) + end
         return end
 
     def rows(self) -> tuple[int, bytes]:
         """How many rows are held back, and their results as a list; of one row, its result."""
-        words = self.words
-        count: int = words[ROWS]
-        return count, _join_rows(count, self.memory[DATA : DATA + words[ROWS_BYTES]])
-
-    def drop_rows(self) -> None:
-        """The rows have left."""
-        words = self.words
-        words[ROWS] = 0
-        words[ROWS_BYTES] = 0
+        rows: int = self.words[ROWS]
+        count = rows >> 32
+        return count, _join_rows(count, self.memory[DATA : DATA + (rows & _BYTES)])
 
 
 def _join_rows(count: int, pieces: bytes) -> bytes:
@@ -173,7 +177,7 @@ class Listener:
         """
         words = self._words
         before = tuple(words)
-        held = self._memory[DATA : DATA + max(before[HELD_BYTES], before[ROWS_BYTES])]
+        held = self._memory[DATA : DATA + max(before[HELD] & _BYTES, before[ROWS] & _BYTES)]
         if before[SENT] != self._heard or tuple(words)[SENT] != before[SENT]:
             return []  # something is on its way
         try:
@@ -182,10 +186,10 @@ class Listener:
             return []
 
     def _read_reports(self, words: tuple[int, ...], held: bytes) -> list[FromSlot]:
-        count = words[HELD]
+        count = words[HELD] >> 32
         if not count:
             return []
-        packet = _LIST16 + count.to_bytes(2, "big") + held[: words[HELD_BYTES]]
+        packet = _LIST16 + count.to_bytes(2, "big") + held[: words[HELD] & _BYTES]
         new = decode_from_slot(packet)[self._known - self._heard :]
         self._known = self._heard + count
         return new
@@ -193,7 +197,7 @@ class Listener:
     def _read_rows(
         self, words: tuple[int, ...], held: bytes, first_id: int | str | None
     ) -> list[FromSlot]:
-        count, attempt = words[ROWS], words[BLAME_ATTEMPT]
+        count, attempt = words[ROWS] >> 32, words[BLAME_ATTEMPT]
         if not count or not attempt or not isinstance(first_id, int):
             return []
         first = first_id + words[ROWS_FIRST]
@@ -202,7 +206,7 @@ class Listener:
         )
         if count <= known:
             return []
-        data = _join_rows(count, held[: words[ROWS_BYTES]])
+        data = _join_rows(count, held[: words[ROWS] & _BYTES])
         spent = max(0, words[BLAME_SINCE] - words[ROWS_SINCE]) / 1e9
         whole = Returned(first, attempt, len(data), "", spent, 0, data, count, False)
         self._rows = (attempt, first, count)

@@ -161,7 +161,6 @@ class Rows:
         count, data = self._page.rows()
         if count:
             self._tell(next_row - count, count, len(data), data)
-            self._page.drop_rows()
         self._page.open_rows(next_row, self._since)
 
     def _tell(self, row: int, count: int, nbytes: int, data: bytes | None) -> None:

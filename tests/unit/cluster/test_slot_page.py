@@ -114,7 +114,6 @@ def test_rows_are_seen_and_what_follows_is_heard(both: tuple[Page, Listener]) ->
     count, data = page.rows()
     whole = Returned(102, 9, len(data), "str", 1.0, 0, data, count, True)
     [rest] = say(page, listener, whole)
-    page.drop_rows()
     assert (rest.id, rest.rows, rest.data, rest.last) == (106, 1, b"row4", True)
     assert page.words[SENT] == 1
 
@@ -127,7 +126,6 @@ def test_rows_that_were_all_seen_are_not_heard(both: tuple[Page, Listener]) -> N
     assert listener.look(100)[0].data == b"x" * 300
     count, data = page.rows()
     assert say(page, listener, Returned(100, 9, len(data), "", 1.0, 0, data, count, False)) == []
-    page.drop_rows()
     failed = Raised(101, 9, Failure("exception", "ValueError", "no"), 0.1)
     assert say(page, listener, failed) == [failed]
     page.open_rows(2, 0)
@@ -153,3 +151,26 @@ def test_rows_that_do_not_fit_are_refused(both: tuple[Page, Listener]) -> None:
     assert page.add_row(bytes(20_000)) > 20_000
     assert page.add_row(bytes(20_000)) == 0
     assert page.add_row(bytes(DATA_BYTES)) == 0
+
+
+def test_who_looks_sees_whole_rows_however_fast_they_come(both: tuple[Page, Listener]) -> None:
+    page, listener = both
+    page.words[BLAME_ATTEMPT] = 9
+    for start in range(0, 40_000, 4000):
+        page.open_rows(start, 0)
+        writer = os.fork()
+        if writer == 0:
+            for _ in range(4000):
+                page.add_row(b"12345")
+            os._exit(0)
+        seen = 0
+        while seen < 4000:
+            for report in listener.look(0):
+                items = [report.data] if report.rows == 1 else msgspec.msgpack.decode(report.data)
+                assert items == [b"12345"] * report.rows
+                assert report.id == start + seen
+                seen += report.rows
+        os.waitpid(writer, 0)
+        count, data = page.rows()
+        whole = Returned(start, 9, len(data), "", 1.0, 0, data, count, False)
+        assert say(page, listener, whole) == []
