@@ -46,6 +46,7 @@ _NOT_PLAIN: Final = frozenset(
         wire.Printed,
         wire.Issue,
         wire.Revoke,
+        wire.Roll,
     )
 )
 #: Says nothing: the machine hears that its sender is alive.
@@ -93,6 +94,8 @@ class SchedulerServer:
         self.goodbye = False
         #: Blocks for which nobody may speak any longer.
         self.revoked: dict[str, None] = {}
+        #: How many workers of each block have ever come.
+        self._arrivals: dict[str, int] = {}
         #: Makes the credential of a block; None where none is needed.
         self.issue: Callable[[str], bytes] | None = None
         #: Called when a client has come or gone.
@@ -200,6 +203,8 @@ class SchedulerServer:
                 peer.tell([self._issued(message)])
             elif isinstance(message, wire.Revoke):
                 self._revoke(message.block)
+            elif isinstance(message, wire.Roll):
+                peer.tell([wire.Reply(message.ask, self._roll())])
             else:
                 if isinstance(message, wire.Attach | wire.Register):
                     self._greet(peer, message)
@@ -217,6 +222,8 @@ class SchedulerServer:
             if old is not None and old is not peer and message.epoch < old.epoch:
                 return
             peer.epoch = message.epoch
+            if peer.name not in self.peers:
+                self._arrivals[message.block] = self._arrivals.get(message.block, 0) + 1
             self.shelf.keep_place(message)
         else:
             peer.session = message.session
@@ -265,6 +272,12 @@ class SchedulerServer:
             return wire.Issued(message.ask, self.issue(message.block))
         except Exception as error:  # noqa: BLE001 - the client asked for it, and hears why not
             return wire.Issued(message.ask, b"", f"no credential can be made: {error!r}"[:2_000])
+
+    def _roll(self) -> list[list[list[Any]]]:
+        """Which workers there are, and how many of each block there have been."""
+        workers = self.machine.books.workers.values()
+        present = [[w.id, w.block, w.host, w.slots, len(w.processing)] for w in workers if w.linked]
+        return [present, [list(row) for row in self._arrivals.items() if row[0]]]
 
     def _revoke(self, block: str) -> None:
         """A block has ended: its workers' links end, and none of them comes back."""

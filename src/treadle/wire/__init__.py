@@ -94,6 +94,7 @@ from treadle.wire._shells import (
     Place,
     Printed,
     Revoke,
+    Roll,
     World,
 )
 from treadle.wire._split import frames_of, split
@@ -232,6 +233,7 @@ __all__ = [
     "Retry",
     "Returned",
     "Revoke",
+    "Roll",
     "Role",
     "Run",
     "SPOKEN",

@@ -40,6 +40,7 @@ FromClient = (
     | s.Locate
     | s.Issue
     | s.Revoke
+    | s.Roll
 )
 #: What the scheduler may say to a client.
 ToClient = (

@@ -106,3 +106,11 @@ class Revoke(Message, frozen=True, gc=False):
     """This block has ended: nobody may speak for it any longer."""
 
     block: Name
+
+
+class Roll(Message, frozen=True, gc=False):
+    """Which workers are there? Answer: a `Reply` with two lists: [worker, block, host, slots, how
+    many tasks it has been given] of each, and [block, how many of its workers there have ever
+    been] of each block."""
+
+    ask: Serial

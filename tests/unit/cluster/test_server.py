@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.cluster.server_world import (
     DIGEST,
@@ -289,3 +290,13 @@ def test_nobody_speaks_for_a_block_that_was_revoked(world):
     assert isinstance(world.server.attach(one), str)
     client.say(wire.Issue(1, "block-1"))
     assert not isinstance(world.server.attach(one), str)
+
+
+def test_the_roll_tells_who_is_there_and_how_many_of_a_block_have_ever_been(world):
+    client = world.client()
+    for name in ("7/one", "7/two"):
+        link = world.link(f"worker/{name}")
+        link.say(replace(registration(name), block="7"))
+    link.lose()
+    (reply,) = client.say(wire.Roll(9))
+    assert reply == wire.Reply(9, [[["7/one", "7", "host", 1, 0]], [["7", 2]]])
