@@ -138,13 +138,19 @@ async def connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, greeting
 def _settle(future: asyncio.Future[Link], outcome: Link | Exception) -> None:
     if future.done():
         if isinstance(outcome, Link):
-            outcome.close("nobody waits for it any more")
+            _drop(outcome)
     elif isinstance(outcome, Link):
         future.set_result(outcome)
     elif isinstance(outcome, HandshakeRefused | ConnectionError):
         future.set_exception(outcome)
     else:
         future.set_exception(ConnectionError(str(outcome)))
+
+
+def _drop(link: Link) -> None:
+    """Nobody waits for this link any more, so nobody is told of its end either."""
+    link.ear = None
+    link.close("nobody waits for it any more")
 
 
 class _Attempt:
@@ -193,9 +199,8 @@ class _Attempt:
             except (HandshakeRefused, ConnectionError) as error:
                 self._errors[address] = error
             except asyncio.CancelledError:
-                _settle(future, ConnectionError("cancelled"))
-                if not future.cancelled() and future.exception() is None:
-                    future.result().close("nobody waits for it any more")
+                if future.done() and not future.cancelled() and future.exception() is None:
+                    _drop(future.result())
                 raise
         return None
 

@@ -35,7 +35,7 @@ STRANGERS: Final = 1_000
 #: A stranger that has been here for so long makes room for another.
 _PATIENCE_S = 1.0
 #: Connections taken in one go.
-_BATCH = 32
+_BATCH = 16
 #: Without descriptors or memory for more, we look again so soon.
 _SHORT_S = 0.5
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

@@ -139,11 +139,11 @@ def peer_user(sock: socket.socket) -> PeerUser | None:
             "3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
         )
         return PeerUser(uid, pid)
-    try:  # macOS: LOCAL_PEERCRED of SOL_LOCAL gives a struct xucred
-        data = sock.getsockopt(0, 1, 76)
+    try:  # macOS: of SOL_LOCAL, LOCAL_PEERCRED is a struct xucred, LOCAL_PEERPID a number
+        data, pid = sock.getsockopt(0, 1, 76), sock.getsockopt(0, 2)
     except OSError:
         return None
-    return PeerUser(struct.unpack_from("=Ii", data)[1], 0)
+    return PeerUser(struct.unpack_from("=Ii", data)[1], pid)
 
 
 def own_process(sock: socket.socket) -> int:

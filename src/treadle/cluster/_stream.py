@@ -113,6 +113,9 @@ class StreamLink(Link, asyncio.Protocol):
             frames = frames_of(messages)
         except WireError:
             frames = self._frames_one_by_one(messages)
+        except Exception as error:  # noqa: BLE001 - no memory for it, say: this link's end alone
+            self._fault(error)
+            return
         for frame in frames:
             self._write(frame)
 
@@ -206,6 +209,8 @@ class StreamLink(Link, asyncio.Protocol):
             self._why = "the other side has closed the link"
             if self._reader.within_a_frame:
                 self._why += " in the middle of a frame"
+        # Not closed with what waits to be sent: who only listens any more need never take it.
+        self._transport.abort()
         return False
 
     def pause_writing(self) -> None:

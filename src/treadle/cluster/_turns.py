@@ -58,19 +58,19 @@ class Turns:
             self.loop.call_soon(self._run)
 
     def _run(self) -> None:
-        incoming = self._incoming
+        incoming, outgoing = self._incoming, self._outgoing
         left = _MOST
-        while incoming and left:
-            left -= 1
-            incoming.popleft().deliver()
-        while self._outgoing:
-            outgoing, self._outgoing = self._outgoing, []
-            for link in outgoing:
-                link.flush()
-        if incoming:
-            self.loop.call_soon(self._run)
-        else:
-            self._armed = False
+        try:
+            while incoming and left:
+                left -= 1
+                incoming.popleft().deliver()
+            while outgoing:
+                outgoing.pop().flush()
+        finally:
+            if incoming or outgoing:
+                self.loop.call_soon(self._run)
+            else:
+                self._armed = False
 
 
 #: By the loop's identity: turns keep their loop alive, so no other has it meanwhile.

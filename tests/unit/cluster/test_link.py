@@ -382,6 +382,19 @@ def test_a_side_that_only_listens_any_more_is_gone(kind):
     run_on(kind, main())
 
 
+def test_a_side_that_only_listens_any_more_and_takes_nothing_is_gone_too(kind):
+    async def main() -> None:
+        ear = Listening()
+        link, sock = await rude_peer(ear)
+        link.send([Reply(1, b"x" * 10_000_000)])
+        await until(lambda: link.backlog > 5_000_000)
+        sock.shutdown(socket.SHUT_WR)
+        await until(lambda: ear.ends)
+        sock.close()
+
+    run_on(kind, main())
+
+
 def test_a_fault_of_an_ear_is_reported_and_ends_its_link_alone(kind):
     class Faulty(Listening):
         def heard(self, link, messages):

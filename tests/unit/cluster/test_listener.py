@@ -455,6 +455,26 @@ def test_a_dial_that_is_cancelled_leaves_nothing_open(kind, tmp_path):
     run_on(kind, main())
 
 
+def test_who_gives_up_as_the_link_comes_about_is_told_nothing_of_it(kind, tmp_path):
+    async def main() -> None:
+        ear = Listening()
+
+        def accept(link: Link) -> Ear | str:
+            task.cancel()
+            return place.accept(link)
+
+        async with house(tmp_path, accept) as place:
+            task = asyncio.create_task(
+                dial(place.listener.addresses, me=CLIENT, expect=None, ear=ear)
+            )
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await until(lambda: place.ears[0].ends)
+            assert ear.ends == []
+
+    run_on(kind, main())
+
+
 def test_no_socket_where_none_can_be_is_a_clear_error(kind, tmp_path):
     async def main() -> None:
         listener = Listener(me=SCHEDULER, accept=lambda _: "no")
