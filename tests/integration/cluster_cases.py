@@ -16,19 +16,20 @@ from typing import Any
 import psutil
 
 import treadle
-from tests.acceptance.executors_under_test import until
 from treadle.dataflow.dflow import DataFlowKernel
 from treadle.executors import ClusterExecutor
-
-__all__ = ["Cluster", "cluster", "until"]
 
 
 class Cluster:
     """A kernel on a cluster of this machine, and its processes."""
 
-    def __init__(self, kernel: DataFlowKernel, executor: ClusterExecutor) -> None:
+    def __init__(
+        self, kernel: DataFlowKernel, executor: ClusterExecutor, others: list[psutil.Process]
+    ) -> None:
         self.kernel = kernel
         self.executor = executor
+        #: Children that this program had before.
+        self.others = others
 
     def call(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The future of a call of this function as an app."""
@@ -36,8 +37,8 @@ class Cluster:
         return app(*args, **kwargs)
 
     def children(self) -> list[psutil.Process]:
-        """All processes that this program has started, and theirs."""
-        return psutil.Process().children(recursive=True)
+        """All processes that the kernel has started, and theirs."""
+        return [p for p in psutil.Process().children(recursive=True) if p not in self.others]
 
     def named(self, verb: str) -> list[psutil.Process]:
         """Those started as `python -m treadle VERB`."""
@@ -76,14 +77,24 @@ def cluster(run_dir: Path, *, retries: int = 0, **options: Any) -> Iterator[Clus
     """A kernel on a cluster executor with these options; all its processes end with it."""
     executor = ClusterExecutor(**{"slots": 2, **options})
     config = treadle.Config([executor], run_dir=run_dir, initialize_logging=False, retries=retries)
+    others = psutil.Process().children(recursive=True)
     kernel = DataFlowKernel(config)
+    started = Cluster(kernel, executor, others)
     try:
-        yield Cluster(kernel, executor)
+        yield started
     finally:
-        processes = psutil.Process().children(recursive=True)
+        processes = started.children()
         kernel.cleanup()
         _, alive = psutil.wait_procs(processes, timeout=10)
         assert alive == [], "processes outlived the kernel"
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    """Wait for a condition that nobody announces."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.005)
 
 
 def gone(process: psutil.Process) -> bool:

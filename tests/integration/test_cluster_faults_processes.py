@@ -11,8 +11,15 @@ import time
 import psutil
 import pytest
 
-from tests.acceptance.executors_under_test import until
-from tests.integration.cluster_cases import announce, cluster, gone, my_pid, once_killed, twice
+from tests.integration.cluster_cases import (
+    announce,
+    cluster,
+    gone,
+    my_pid,
+    once_killed,
+    twice,
+    until,
+)
 from treadle.errors import SchedulerLost, TaskDied
 
 pytestmark = pytest.mark.timeout(60)

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.executors_under_test import until
-from tests.integration.cluster_cases import announce, cluster, my_pid, twice
+from tests.integration.cluster_cases import announce, cluster, my_pid, twice, until
 from treadle.dataflow.states import States
 from treadle.errors import (
     AppTimeout,
