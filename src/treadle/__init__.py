@@ -24,11 +24,13 @@ from treadle._version import VERSION
 
 if TYPE_CHECKING:
     from treadle.app.app import bash_app, join_app, python_app
+    from treadle.client import Client
     from treadle.config import Config
     from treadle.data_provider.files import File
     from treadle.dataflow._names import AUTO_LOGNAME
     from treadle.dataflow.dflow import DataFlowKernel, DataFlowKernelLoader
     from treadle.dataflow.futures import AppFuture, put
+    from treadle.executors.cluster import ClusterExecutor
     from treadle.executors.threads import ThreadPoolExecutor
     from treadle.log_config import set_file_logger, set_stream_logger
 
@@ -37,6 +39,8 @@ __version__ = VERSION
 __all__ = [
     "AUTO_LOGNAME",
     "AppFuture",
+    "Client",
+    "ClusterExecutor",
     "Config",
     "DataFlowKernel",
     "File",
@@ -57,6 +61,8 @@ __all__ = [
 _LATER = {
     "AUTO_LOGNAME": "treadle.dataflow._names",
     "AppFuture": "treadle.dataflow.futures",
+    "Client": "treadle.client",
+    "ClusterExecutor": "treadle.executors.cluster",
     "Config": "treadle.config",
     "DataFlowKernel": "treadle.dataflow.dflow",
     "File": "treadle.data_provider.files",

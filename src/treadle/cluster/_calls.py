@@ -36,7 +36,8 @@ _MOST_NAMED: Final = 2_000
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, complex})
 _MISSING: Final = object()
 
-NumberOf = Callable[[Any], int | None]
+#: Gives the number of the task that an argument stands for, or a key that a user chose.
+NumberOf = Callable[[Any], int | str | None]
 
 
 class Depot(Protocol):
@@ -243,7 +244,7 @@ class _Packing:
             self._has_refs = True
             if self._number_of is not None:
                 number = self._number_of(value)
-                if number is not None and (kept := self._depot.kept(number)) is not None:
+                if type(number) is int and (kept := self._depot.kept(number)) is not None:
                     return kept.load()
         elif type(value) is list or type(value) is tuple:
             # Such as `inputs`: only whether there is a future among them.
@@ -271,7 +272,7 @@ class _Packing:
         if self._number_of is not None and isinstance(obj, Future):
             number = self._number_of(obj)
             if number is not None:
-                return self._depot.base + number
+                return number if isinstance(number, str) else self._depot.base + number
         return None
 
     def _hoisted(self, value: Any) -> Any:

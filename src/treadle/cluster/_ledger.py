@@ -413,12 +413,10 @@ class Ledger:
                 said.update(spec.id for spec in message.tasks)
             elif type(message) is wire.Desire:
                 said.update(message.ids)
+            elif type(message) is wire.Scatter:
+                said.update(item.id for item in message.items)
         said.update(spec.id for spec in self._batch)
-        rest = [
-            id
-            for id, was in self.wants.items()
-            if was is not ENDED and id not in said and not self._is_data(id)
-        ]
+        rest = [id for id, was in self.wants.items() if was is not ENDED and id not in said]
         rest += [start for b in self.bundles if b.start not in said for start, _ in b.runs()]
         rest += [id for b in self.bundles for id, part in b.parts.items() if part is not ENDED]
         if rest and self.known:
@@ -427,6 +425,3 @@ class Ledger:
         if again:
             self.unacked.append((self._beat, again))
         return again
-
-    def _is_data(self, id: TaskId) -> bool:
-        return type(id) is int and id - self.base >= DATA

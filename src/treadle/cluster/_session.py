@@ -198,11 +198,19 @@ class Session:
         self.offer(parcel)
         return parcel.id
 
-    def offer(self, parcel: Parcel, workers: tuple[str, ...] = (), copies: int = 1) -> None:
-        """Tell the scheduler of a parcel, unless it knows it."""
+    def offer(
+        self, parcel: Parcel, workers: tuple[str, ...] = (), copies: int = 1, want: str = ""
+    ) -> None:
+        """Tell the scheduler of a parcel, unless it knows it.
+
+        Args:
+            workers: who shall have it; none: anybody.
+            copies: how many of them.
+            want: when somebody has it, that is told as the outcome of a task of this name.
+        """
         if not parcel.sent:
             parcel.sent = True
-            self._before(partial(self._scatter, parcel, workers, copies))
+            self._before(partial(self._scatter, parcel, workers, copies, want))
 
     def drop_data(self, ids: tuple[int, ...]) -> None:
         """See `Depot`."""
@@ -287,9 +295,11 @@ class Session:
         self._answers[self.ledger.ask(make)] = answered
         self._touch()
 
-    def _scatter(self, parcel: Parcel, workers: tuple[str, ...], copies: int) -> None:
+    def _scatter(
+        self, parcel: Parcel, workers: tuple[str, ...] = (), copies: int = 1, want: str = ""
+    ) -> None:
         items = (spec_of(parcel),)
-        self.ledger.wants[parcel.id] = ENDED
+        self.ledger.wants[parcel.id] = want or ENDED
         self.ledger.ask(lambda ask: wire.Scatter(ask, items, workers, copies, patient=True))
         self._touch()
 
@@ -299,7 +309,7 @@ class Session:
             parcel = self.parcels.by_id.get(id)
             if parcel is not None and not parcel.sent:
                 parcel.sent = True
-                self._scatter(parcel, (), 1)
+                self._scatter(parcel)
 
     def _touch(self) -> None:
         """Something is to be sent, or told: at the end of this turn."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
@@ -21,18 +20,20 @@ from typing import TYPE_CHECKING, Any
 from treadle.cluster._calls import CallPacker
 from treadle.cluster._homes import NodeHome
 from treadle.cluster._ledger import CALLS
-from treadle.cluster._session import Session
-from treadle.cluster._world import world_here
-from treadle.dataflow._lazy import LazyFuture
-from treadle.dataflow._sink import Listener, SinkOutcome, SinkTask, TaskSink
-from treadle.errors import ConfigurationError, UnsupportedFeatureError
-from treadle.executors._cluster_options import (
+from treadle.cluster._options import (
+    DEFAULTS,
     check_options,
+    check_platform,
     node_settings,
     slots_here,
     worker_settings,
 )
-from treadle.executors._resources import options_of
+from treadle.cluster._resources import options_of
+from treadle.cluster._session import Session
+from treadle.cluster._world import world_here
+from treadle.dataflow._lazy import LazyFuture
+from treadle.dataflow._sink import Listener, SinkOutcome, SinkTask, TaskSink
+from treadle.errors import UnsupportedFeatureError
 from treadle.executors.status_handling import BlockProviderExecutor
 from treadle.repr import RepresentationMixin
 
@@ -133,9 +134,9 @@ class ClusterExecutor(BlockProviderExecutor, RepresentationMixin):
         validate: bool = False,
     ) -> None:
         given = dict(locals())
-        options = {name: given[name] for name in _OPTIONS}
-        _check_platform()
-        check_options(label, options)
+        options = {name: given[name] for name in DEFAULTS}
+        check_platform("ClusterExecutor")
+        check_options("ClusterExecutor", label, options)
         super().__init__(provider=provider, block_error_handler=block_error_handler)
         self.label = label
         self.storage_access = storage_access
@@ -366,41 +367,6 @@ class _Sink:
         """See `TaskSink`."""
         base = self._session.base
         self._session.cancel([base + number for number in ids])
-
-
-#: The options whose checks and settings are in `_cluster_options`.
-_OPTIONS = (
-    "slots",
-    "cores_per_slot",
-    "memory_per_slot",
-    "memory_limit",
-    "store_limit",
-    "spill_directory",
-    "resources",
-    "accelerators",
-    "cpu_affinity",
-    "preload",
-    "environment",
-    "address",
-    "interface",
-    "port_range",
-    "heartbeat_period",
-    "lease",
-    "prefetch",
-    "walltime",
-    "deaths",
-    "drain_period",
-    "working_dir",
-    "echo",
-    "validate",
-)
-
-
-def _check_platform() -> None:
-    if sys.platform == "win32":
-        raise ConfigurationError(
-            "ClusterExecutor does not run on Windows; use ThreadPoolExecutor there, or WSL"
-        )
 
 
 def _name_of(func: Any) -> str:

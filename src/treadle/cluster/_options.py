@@ -1,20 +1,60 @@
-"""The options of a cluster executor: checked all at once, and made into settings."""
+"""The options of a cluster: checked all at once, and made into settings."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, Final
 
+from treadle.cluster._resources import bytes_of
 from treadle.cluster._settings import NodeSettings, SchedulerSettings, WorkerSettings
+from treadle.cluster._slot_places import check_affinity
 from treadle.errors import ConfigurationError
-from treadle.executors._resources import bytes_of
 
 Check = Callable[[Any], str | None]
 
 
-def check_options(label: Any, options: Mapping[str, Any]) -> None:
+#: What an option is that nobody has given; slots: as many as the cores allow.
+DEFAULTS: Final[dict[str, Any]] = {
+    "slots": None,
+    "cores_per_slot": 1,
+    "memory_per_slot": None,
+    "memory_limit": None,
+    "store_limit": None,
+    "spill_directory": None,
+    "resources": None,
+    "accelerators": 0,
+    "cpu_affinity": "none",
+    "preload": (),
+    "environment": None,
+    "address": None,
+    "interface": None,
+    "port_range": None,
+    "heartbeat_period": 3.0,
+    "lease": 12.0,
+    "prefetch": 0.005,
+    "walltime": None,
+    "deaths": 3,
+    "drain_period": 30.0,
+    "working_dir": None,
+    "echo": True,
+    "validate": False,
+}
+
+
+def check_platform(who: str) -> None:
+    """See that there can be clusters on this system.
+
+    Raises:
+        ConfigurationError: there cannot.
+    """
+    if sys.platform == "win32":
+        raise ConfigurationError(f"{who} does not run on Windows; use ThreadPoolExecutor, or WSL")
+
+
+def check_options(who: str, label: Any, options: Mapping[str, Any]) -> None:
     """See that all options have values that mean something.
 
     Raises:
@@ -28,7 +68,7 @@ def check_options(label: Any, options: Mapping[str, Any]) -> None:
     if not wrong:
         wrong += _together(options)
     if wrong:
-        raise ConfigurationError(f"ClusterExecutor({label!r}): " + "; ".join(wrong))
+        raise ConfigurationError(f"{who}({label!r}): " + "; ".join(wrong))
 
 
 def usable_cores() -> int:
@@ -45,6 +85,8 @@ def slots_here(slots: int | None, cores_per_slot: float) -> int:
 
 def worker_settings(options: Mapping[str, Any], *, id: str, slots: int, log_dir: str) -> Any:
     """The settings of a worker, as far as they do not depend on its machine."""
+    if options["cpu_affinity"].startswith("list:"):
+        check_affinity(options["cpu_affinity"], slots)
     slot_memory = options["memory_per_slot"]
     memory = options["memory_limit"]
     resources: dict[str, float] = {"cores": slots * options["cores_per_slot"]}
@@ -185,10 +227,10 @@ def _amounts(value: Any) -> str | None:
 
 
 def _affinity(value: Any) -> str | None:
-    known = ("none", "block", "alternating")
+    known = ("none", "block", "block-reverse", "alternating")
     if value in known or (isinstance(value, str) and value.startswith("list:")):
         return None
-    return "give 'none', 'block', 'alternating' or 'list:0,1:2,3'"
+    return "give 'none', 'block', 'block-reverse', 'alternating' or 'list:0,1:2,3'"
 
 
 def _ports(value: Any) -> str | None:

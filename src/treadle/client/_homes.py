@@ -1,0 +1,95 @@
+"""Where a client's scheduler is: somebody else's, or one that it starts."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from treadle.cluster._connection import Connection, read_connection
+from treadle.cluster._homes import DialledHome, Home, NodeHome
+from treadle.cluster._options import (
+    DEFAULTS,
+    check_options,
+    check_platform,
+    node_settings,
+    slots_here,
+    worker_settings,
+)
+from treadle.cluster._security import Identity
+from treadle.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from treadle.cluster._settings import NodeSettings
+
+#: What a scheduler's connection file is called in its directory.
+CONNECTION_FILE = "connection.json"
+
+
+def home_at(address: str | os.PathLike[str], options: Mapping[str, Any]) -> Home:
+    """The scheduler at an address: 'unix:PATH', its directory, or its connection file.
+
+    Raises:
+        ConfigurationError: there is none, or it cannot be known which.
+    """
+    check_platform("Client")
+    if options:
+        raise ConfigurationError(
+            f"Client({os.fspath(address)!r}): {', '.join(sorted(options))}: these are options of a "
+            f"cluster that the client starts; this one runs already"
+        )
+    path = os.fspath(address)
+    if path.startswith("tls:"):
+        raise ConfigurationError(
+            f"Client({path!r}): to reach another machine takes a credential; give the path of the "
+            f"scheduler's connection file, which names one"
+        )
+    path = path.removeprefix("unix:")
+    if os.path.isdir(path):
+        path = os.path.join(path, CONNECTION_FILE)
+    elif not path.endswith(".json"):
+        path = os.path.join(os.path.dirname(path), CONNECTION_FILE)
+    connection = read_connection(path)
+    return DialledHome(connection, _identity(connection))
+
+
+def home_here(name: str, options: Mapping[str, Any]) -> Home:
+    """A scheduler and a worker in a process of this program's own.
+
+    Raises:
+        ConfigurationError: an option has no meaning.
+    """
+    check_platform("Client")
+    unknown = [key for key in options if key not in DEFAULTS]
+    if unknown:
+        raise ConfigurationError(
+            f"Client(): there is no option {', '.join(map(repr, unknown))}; there are: "
+            f"{', '.join(DEFAULTS)}"
+        )
+    given = {**DEFAULTS, **options}
+    check_options("Client", name, given)
+    run = secrets.token_hex(8)
+    return NodeHome(run, partial(_node, given, run, name), is_local=True)
+
+
+def _node(options: Mapping[str, Any], run: str, owner: str, directory: str) -> NodeSettings:
+    slots = slots_here(options["slots"], float(options["cores_per_slot"]))
+    worker = worker_settings(
+        options, id=f"local-{socket.gethostname()}"[:200], slots=slots, log_dir=directory
+    )
+    return node_settings(
+        options,
+        run=run,
+        run_dir=directory,
+        log_dir=directory,
+        owner=owner,
+        worker=worker,
+        connection_file=os.path.join(directory, CONNECTION_FILE),
+    )
+
+
+def _identity(connection: Connection) -> Identity | None:
+    return Identity.read(connection.credential) if connection.credential else None
