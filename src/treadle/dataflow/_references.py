@@ -293,6 +293,8 @@ class References:
             return
         if self._gone and not self._due:
             self._flush_next()
+        elif self._held and not self._watching:
+            self._watch()
 
     def _events(self, outcomes: Sequence[SinkOutcome]) -> Iterator[ev.Event]:
         records: Mapping[int, Any] = self._machine.open

@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import cloudpickle
+from msgspec.structs import replace
 
+from treadle.dataflow._outcomes import show
 from treadle.dataflow._sink import SinkOutcome, SinkTask, Try
 from treadle.dataflow.futures import LazyFuture, PutFuture
 from treadle.errors import (
@@ -31,6 +33,7 @@ from treadle.errors import (
 from treadle.executors.base import ParslExecutor
 from treadle.runtime.engine import Engine
 from treadle.runtime.threads import start_daemon
+from treadle.serialize import dumps_result
 
 
 @dataclass(frozen=True)
@@ -139,10 +142,10 @@ class FakeSink:
         self.is_far = is_far
         self.rows_at_once = rows_at_once
         self.complaints: list[str] = []
-        #: (task, thread) of each load; numbers of what was brought; ids in the order told.
+        #: Dependencies of tasks. (task, thread) of each load. Numbers of what was brought.
         self.loads: list[tuple[int, str]] = []
         self.brought: list[int] = []
-        self.admitted: dict[int, SinkTask] = {}
+        self.admitted: dict[int, tuple[int, ...]] = {}
         self.batches: list[int] = []
         self.released: list[int] = []
         self.cancelled: list[int] = []
@@ -180,8 +183,8 @@ class FakeSink:
         file = io.BytesIO()
         try:
             Packer(file, number_of).dump(call)
-        except Exception as error:
-            raise SerializationError(f"call of {func!r}: {error}") from error
+        except BaseException as error:
+            raise SerializationError(f"call of {func!r}: {show(error)}") from error
         return file.getvalue()
 
     def pack_rows(self, rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
@@ -237,7 +240,7 @@ class FakeSink:
     def _admit(self, task: SinkTask) -> None:
         if task.id in self.admitted:
             self.complaints.append(f"{task.id} is admitted twice")
-        self.admitted[task.id] = task
+        self.admitted[task.id] = task.dependencies
         work = self.works[task.id] = Work(task)
         work.rows = list(range(len(task.rows or ())))
         for number in task.dependencies:
@@ -277,14 +280,14 @@ class FakeSink:
         tries: list[Try] = []
         while not work.over:
             try:
-                result, error = self._attempt(work.task), None
+                result, error = self._attempt(work), None
             except BaseException as failure:
                 result, error = None, failure
             # `retries` is a budget that each failure takes one from, as at a scheduler.
             again = len(tries) < work.task.options[1] and not isinstance(error, DependencyError)
             if error is None or not again:
                 break
-            tries.append(Try(repr(error), lambda error=error: error))
+            tries.append(Try(show(error), lambda error=error: error))
         with self._lock:
             if work.over:
                 return
@@ -293,16 +296,18 @@ class FakeSink:
                 self._fail(work, error, tries=tries, dependency=own)
                 return
             work.over = True
+            work.task = replace(work.task, call=None)  # arguments go with the attempt
             value = self.values[number] = FakeValue(self, number, result)
             self._tell(SinkOutcome(number, value, tries=tries))
             self._free_dependents(work)
 
-    def _attempt(self, task: SinkTask) -> Any:
+    def _attempt(self, work: Work) -> Any:
+        task = work.task
         flaws = self.flaws.get(task.name)
         if flaws:
             raise flaws.pop(0)
         func, args, kwargs = self._call_of(task)
-        return self.packed(func(*args, **kwargs))
+        return self.packed(func(*args, **kwargs), func)
 
     def _call_of(self, task: SinkTask) -> Any:
         if self.copies:
@@ -324,7 +329,8 @@ class FakeSink:
             start, results, error = work.rows[0], [], None
             for index in work.rows[: self.rows_at_once]:
                 try:
-                    results.append(self.packed(func(*args, *pickle.loads(rows[index]), **kwargs)))
+                    result = func(*args, *pickle.loads(rows[index]), **kwargs)
+                    results.append(self.packed(result, func))
                 except BaseException as failure:
                     error = failure
                     break
@@ -337,7 +343,7 @@ class FakeSink:
                     self._tell(SinkOutcome(number + start, value, rows=len(results)))
                 if error is not None:
                     bad = number + start + len(results)
-                    make, text = (lambda e=error: e), repr(error)
+                    make, text = (lambda e=error: e), show(error)
                     self._tell(SinkOutcome(bad, error=make, text=text))
                 del work.rows[: len(results) + (error is not None)]
         work.over = True
@@ -351,8 +357,9 @@ class FakeSink:
 
     def _fail(self, work: Work, error: BaseException, **more: Any) -> None:
         work.over = True
+        work.task = replace(work.task, call=None)
         number, rows = work.task.id, max(1, len(work.rows))
-        self._tell(SinkOutcome(number, error=lambda: error, text=repr(error), rows=rows, **more))
+        self._tell(SinkOutcome(number, error=lambda: error, text=show(error), rows=rows, **more))
         self._stop_dependents(work, error)
 
     def _stop_dependents(self, work: Work, error: BaseException) -> None:
@@ -394,8 +401,8 @@ class FakeSink:
         """Every copy of a result is gone, and it cannot be computed again."""
         self.values[number].lost = ResultLost(f"task {number}: all that had its result are gone")
 
-    def packed(self, value: Any) -> Any:
-        return cloudpickle.dumps(value) if self.copies else value
+    def packed(self, value: Any, func: Any) -> Any:
+        return dumps_result(value, func) if self.copies else value
 
     def unpacked(self, data: Any) -> Any:
         if isinstance(data, list) and self.copies:
