@@ -17,6 +17,7 @@ from treadle.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import argparse
+    from io import FileIO
 
 HELP: Final = "show what tasks have printed"
 EXAMPLE: Final = """\
@@ -154,7 +155,7 @@ def _new_lines(index: Path, known: int) -> tuple[list[bytes], int]:
 def _show(path: Path, entry: Entry, out: BinaryIO) -> None:
     """Write what a task has printed, and how much of it is gone."""
     try:
-        file = open(path, "rb")  # noqa: SIM115 - closed below
+        file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed below
     except OSError as error:
         out.write(f"[{path.name}: {error.strerror}]\n".encode())
         return
@@ -168,7 +169,7 @@ def _show(path: Path, entry: Entry, out: BinaryIO) -> None:
         out.write(b"\n")
 
 
-def _copy(file: BinaryIO, start: int, end: int, out: BinaryIO, *, hole: bool = False) -> bytes:
+def _copy(file: FileIO, start: int, end: int, out: BinaryIO, *, hole: bool = False) -> bytes:
     """Copy a part of a file; of one that begins with a hole, what is behind that.
 
     Returns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 
-from treadle.executors._resources import bytes_of
+from treadle.cluster._resources import bytes_of
 
 
 def size(text: str) -> int:
@@ -17,9 +17,7 @@ def size(text: str) -> int:
     try:
         found = bytes_of(text if not _is_number(text) else float(text))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if found < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is below 0")
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
     return found
 
 
@@ -43,6 +41,17 @@ def count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) < 2**31:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
     return int(text)
+
+
+def share(text: str) -> float:
+    """A number above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not _is_number(text) or not 0 < float(text) <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return float(text)
 
 
 def ports(text: str) -> tuple[int, int]:

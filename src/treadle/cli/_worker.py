@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from treadle.cli._values import amount, count, ports, seconds, setting, size
+from treadle.cli._values import amount, count, ports, seconds, setting, share, size
 from treadle.cluster._settings import WorkerSettings
 from treadle.errors import ConfigurationError
 
@@ -25,7 +25,13 @@ example:
 
 #: Options whose names and meanings are those of the settings: option, setting, kind, what it is.
 _PLAIN: Final[tuple[tuple[str, str, Any, str, str], ...]] = (
-    ("--slots", "slots", count, "N", "processes that run tasks (default: one for each core)"),
+    (
+        "--slots",
+        "slots",
+        count,
+        "N",
+        "processes that run tasks (default: as many as it has room for)",
+    ),
     ("--threads-per-slot", "threads_per_slot", count, "N", "threads that libraries may use in one"),
     (
         "--store",
@@ -79,6 +85,15 @@ def declare(parser: argparse.ArgumentParser) -> None:
     add("--id", metavar="NAME", help="its name (default: made of its block, host and chance)")
     for option, name, kind, shown, what in _PLAIN:
         add(option, dest=name, type=kind, metavar=shown, help=what)
+    add(
+        "--cores-per-slot",
+        type=share,
+        metavar="N",
+        default=1.0,
+        help="without --slots: cores of each",
+    )
+    add("--memory-per-slot", type=size, metavar="SIZE", help="without --slots: memory of each")
+    add("--most-slots", type=count, metavar="N", help="without --slots: never more than these")
     add("--memory", metavar="SIZE", type=size, help="memory that tasks may ask for")
     add(
         "--resource",
@@ -127,18 +142,21 @@ def settings_of(options: argparse.Namespace) -> WorkerSettings:
     if options.block:
         given["block"] = options.block
     given["id"] = options.id or _drawn_id(given.get("block", ""))
-    given.setdefault("slots", _usable_cores())
-    resources = {"cores": float(given["slots"]), **given.get("resources", {})}
-    if options.memory is not None:
-        resources["memory"] = float(options.memory)
-    given["resources"] = {**resources, **dict(options.resource)}
+    if given.get("log_dir") and not options.id:  # others of its block may be on this machine, too
+        given["log_dir"] = os.path.join(given["log_dir"], given["id"].rpartition("/")[2])
+    if "slots" not in given:
+        given["slots"] = _slots_here(options, len(given.get("accelerators", ())))
     given["environment"] = {**given.get("environment", {}), **dict(options.environment)}
     if options.no_echo:
         given["echo"] = False
     try:
-        return msgspec.convert(given, WorkerSettings)
+        settings = msgspec.convert(given, WorkerSettings)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"{options.settings!r} is no file of settings: {error}") from None
+    resources = {"cores": float(settings.slots), **settings.resources, **dict(options.resource)}
+    if options.memory is not None:
+        resources["memory"] = float(options.memory)
+    return replace(settings, resources=resources)
 
 
 def credential_of(options: argparse.Namespace, of_clients: str) -> str:
@@ -169,6 +187,17 @@ def _drawn_id(block: str) -> str:
     """A name of its own. It begins with its block's: a block's credential names that."""
     host = re.sub(r"[^\w.-]", "-", socket.gethostname())[:100]
     return f"{block or 'worker'}/{host}-{os.urandom(3).hex()}"
+
+
+def _slots_here(options: argparse.Namespace, accelerators: int) -> int:
+    """How many slots this machine has room for."""
+    counts = [int(_usable_cores() / options.cores_per_slot)]
+    if options.memory_per_slot:
+        import psutil  # noqa: PLC0415 - only for this question
+
+        counts.append(int(psutil.virtual_memory().total / options.memory_per_slot))
+    counts += [most for most in (options.most_slots, accelerators) if most]
+    return max(1, min(counts))
 
 
 def _usable_cores() -> int:
