@@ -33,6 +33,7 @@ _NUMBER_MASK: Final = (1 << 40) - 1
 #: How often files are looked at with `--follow`: they may be another machine's.
 _LOOK_S: Final = 0.2
 _CHUNK: Final = 1 << 20
+_BLOCK: Final = 1 << 16
 
 
 class Entry(Struct, frozen=True):
@@ -175,18 +176,29 @@ def _copy(file: FileIO, start: int, end: int, out: BinaryIO, *, hole: bool = Fal
     Returns:
         The last byte.
     """
-    if hole and hasattr(os, "SEEK_DATA"):
-        try:
-            start = max(start, os.lseek(file.fileno(), start, os.SEEK_DATA))
-        except OSError:  # there is nothing but a hole
-            return b""
+    if hole:
+        start = _behind_hole(file, start, end)
     file.seek(start)
     last = b""
     while start < end and (data := file.read(min(_CHUNK, end - start))):
         start += len(data)
-        if hole:
-            data = data.lstrip(b"\0")
-            hole = not data
         out.write(data)
-        last = data[-1:] or last
+        last = data[-1:]
     return last
+
+
+def _behind_hole(file: FileIO, start: int, end: int) -> int:
+    """Where zeros end. The file system knows most of them, in whole blocks."""
+    while start < end:
+        if hasattr(os, "SEEK_DATA"):
+            try:
+                start = max(start, file.seek(start, os.SEEK_DATA))
+            except OSError:  # nothing but a hole is left
+                return end
+        file.seek(start)
+        data = file.read(min(_BLOCK, end - start))
+        rest = data.lstrip(b"\0")
+        start += len(data) - len(rest)
+        if rest or not data:
+            return start
+    return end
