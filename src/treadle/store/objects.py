@@ -22,6 +22,7 @@ from typing import Final, Literal
 from treadle.store import _memory
 from treadle.store._closer import Closer, unmap
 from treadle.store._memory import PACKED_BYTES, find, map_memory, raise_descriptor_limit, read_into
+from treadle.store._moving import Moving
 from treadle.store._recycle import Recycled
 from treadle.store._segments import (
     AGENT,
@@ -251,7 +252,7 @@ class ObjectStore:
             found = self._objects.get(key)
             if found is None or isinstance(found, OnDisk):
                 return
-            source = _Source(found)
+            source = Moving(found)
         try:
             place = self._files.write(_size(found), source.read)
         finally:
@@ -280,7 +281,7 @@ class ObjectStore:
                 fresh = bytearray(place.nbytes)
             else:
                 fresh = self._room(place.nbytes, AGENT)
-            target = _Source(fresh)
+            target = Moving(fresh)
         try:
             self._files.read(place, target.write)
         except BaseException:
@@ -463,30 +464,3 @@ _ALONE = _Alone().count
 def _is_looked_at(segment: Segment) -> bool:
     """Whether there are views of our map: all that come from one refer to it."""
     return segment.map is not None and sys.getrefcount(segment.map) > _ALONE
-
-
-class _Source:
-    """An object that is read or written on another thread, whatever becomes of the store."""
-
-    def __init__(self, found: bytes | bytearray | Held) -> None:
-        self._memory = None if isinstance(found, Held) else memoryview(found)
-        self._offset = found.offset if isinstance(found, Held) else 0
-        self._fd = os.dup(found.segment.fd) if isinstance(found, Held) else -1
-
-    def read(self, piece: memoryview, offset: int) -> None:
-        if self._memory is None:
-            read_into(self._fd, piece, self._offset + offset)
-        else:
-            piece[:] = self._memory[offset : offset + len(piece)]
-
-    def write(self, piece: memoryview, offset: int) -> None:
-        if self._memory is None:
-            _memory.write_pieces(self._fd, [piece], self._offset + offset)
-        else:
-            self._memory[offset : offset + len(piece)] = piece
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-        if self._memory is not None:
-            self._memory.release()
