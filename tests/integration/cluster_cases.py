@@ -53,11 +53,15 @@ class Cluster:
     @property
     def zygote(self) -> psutil.Process:
         """What slots are forked from."""
-        return next(p for p in self.named("zygote") if p.parent() == self.node)
+        return self._zygotes()[0]
+
+    def _zygotes(self) -> list[psutil.Process]:
+        zygotes = self.named("zygote")
+        return [p for p in zygotes if p.parent() not in zygotes]
 
     def slots(self) -> list[psutil.Process]:
-        """The processes that run tasks."""
-        return self.zygote.children()
+        """The processes that run tasks, once there are any."""
+        return [slot for zygote in self._zygotes() for slot in zygote.children()]
 
     def innocents(self, count: int = 20) -> None:
         """Others' tasks run as if nothing had happened."""
