@@ -108,6 +108,24 @@ def find(spot: Spot, flags: int, directory: str = "") -> tuple[int, os.stat_resu
     return fd, found
 
 
+def take_over(spot: Spot, directory: str = "") -> tuple[int, os.stat_result]:
+    """Open memory that another process made; from now on it cannot shrink, nor change.
+
+    Raises:
+        OSError: it is not there, is smaller than the spot tells, or cannot be sealed.
+    """
+    fd, found = find(spot, os.O_RDWR, directory)
+    try:
+        if directory:
+            os.link(path_of(spot.pid, spot.fd, directory), path_of(os.getpid(), fd, directory))
+        else:
+            seal(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, found
+
+
 def seal(fd: int) -> None:
     """See to it that memory that another process made cannot shrink, nor change.
 

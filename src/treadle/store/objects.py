@@ -21,7 +21,7 @@ from typing import Final, Literal
 
 from treadle.store import _memory
 from treadle.store._closer import Closer, unmap
-from treadle.store._memory import PACKED_BYTES, find, map_memory, raise_descriptor_limit, read_into
+from treadle.store._memory import PACKED_BYTES, map_memory, raise_descriptor_limit, read_into
 from treadle.store._moving import Moving
 from treadle.store._recycle import Recycled
 from treadle.store._segments import (
@@ -182,10 +182,8 @@ class ObjectStore:
         Raises:
             OSError: it is not there, is smaller than it should be, or cannot be sealed.
         """
-        fd, found = find(spot, os.O_RDWR, self._directory)
+        fd, found = _memory.take_over(spot, self._directory)
         try:
-            if not self._directory:
-                _memory.seal(fd)
             if spot.nbytes <= PACKED_BYTES:
                 data = bytearray(spot.nbytes)
                 read_into(fd, data, spot.offset)
@@ -202,7 +200,7 @@ class ObjectStore:
                     fd = -1
         finally:
             if fd >= 0:
-                os.close(fd)
+                _memory.close(fd, self._directory)
 
     # --- who reads ---------------------------------------------------------------------------
 
