@@ -333,6 +333,16 @@ def test_who_comes_too_late_is_told(store, slot, nbytes):
     assert caught.value.errno in (errno.ESTALE, errno.ENOENT)
 
 
+def test_who_comes_while_the_memory_is_given_back_is_told(store, slot):
+    make(store, slot, (1, 1), b"1" * 60_000)  # its range is the first of the next one's, too
+    make(store, slot, (2, 1), b"2" * 300_000)
+    spot = store.supply((2, 1))
+    store.discard((2, 1))
+    with pytest.raises(OSError, match="there no longer"):
+        slot.open(spot)
+    assert store.view((1, 1)) == b"1" * 60_000
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
