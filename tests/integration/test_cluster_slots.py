@@ -457,6 +457,29 @@ def test_the_next_task_finds_all_as_it_was(tmp_path: Path, abuse: Callable[[], N
     with_slot(tmp_path, scene)
 
 
+@pytest.mark.parametrize(
+    ("func", "args"),
+    [(os.chdir, ("/",)), (os.umask, (0o777,)), (os.putenv, ("A", "b")), (signal.alarm, (1,))],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_builtin_that_is_a_task_itself_is_put_back(
+    tmp_path: Path, func: Callable[..., Any], args: tuple[Any, ...]
+) -> None:
+    async def scene(slot: SlotEnd) -> None:
+        before = await slot.value(_by_value(look))
+        await slot.value(func, *args)
+        assert await slot.value(_by_value(look)) == before
+
+    with_slot(tmp_path, scene)
+
+
+def test_functions_that_are_watched_can_be_returned(tmp_path: Path) -> None:
+    async def scene(slot: SlotEnd) -> None:
+        assert await slot.value(lambda: os.chdir) is os.chdir
+
+    with_slot(tmp_path, scene)
+
+
 def test_closed_streams_are_opened_again(tmp_path: Path) -> None:
     async def scene(slot: SlotEnd) -> None:
         await slot.value(_by_value(close_streams))

@@ -170,6 +170,7 @@ class Slot:
         gc.collect()
         self._gc_cost_ns = time.monotonic_ns() - began
         self._worked_ns = 0
+        gc.enable()  # a task may have switched it off
 
     # --- the call ------------------------------------------------------------------------------
 

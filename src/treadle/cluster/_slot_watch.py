@@ -11,6 +11,7 @@ import functools
 import os
 import resource
 import signal
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -82,8 +83,14 @@ class Watch:
     def _wrap(self, module: ModuleType, names: tuple[str, ...], note: Callable[[], None]) -> None:
         for name in names:
             func = getattr(module, name, None)
-            if func is not None:
-                setattr(module, name, _noting(func, note))
+            if func is None:
+                continue
+            noting = _noting(func, note)
+            # `os.chdir` says of itself that it is `posix.chdir`, and so it is found when pickled.
+            home = sys.modules.get(func.__module__ or "", module)
+            for place in {module, home}:
+                if getattr(place, name, None) is func:
+                    setattr(place, name, noting)
 
     def _on_environment(self) -> None:
         self.any = self.environment = True

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from treadle.cluster._prctl import adopt_orphans, die_with_parent
+from treadle.cluster._python import python_command
 from treadle.cluster._slot_channel import memory_of, read_memory
 from treadle.cluster._slot_places import SLOT_VARIABLE
 from treadle.cluster._slot_start import Start, become_slot, decode_start, encode_start
@@ -115,11 +116,15 @@ class Zygote:
         self._parent = parent
         self._slots: dict[int, int] = {}
         self._warning = ""
+        #: The agent has ended. Nothing is raised for it, which could strike anywhere.
+        self._is_over = False
         #: Whether a forked slot would lack threads that the preload needs.
         self._by_exec = False
 
     def prepare(self) -> None:
         """Import what slots are to have, and leave it to the garbage collector no more."""
+        # Most programs' functions travel by value, and each slot would have to import this.
+        importlib.import_module("cloudpickle")
         failed = preload(self._settings.preload)
         left = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
         if left or _thread._count():
@@ -157,7 +162,7 @@ class Zygote:
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
-        while True:
+        while not self._is_over:
             for fd, _ in poll.poll():
                 if fd == self._control.fileno():
                     self._obey()
@@ -168,7 +173,7 @@ class Zygote:
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         # A batch system may send it to all processes of a job: what that means the agent decides.
         if os.getppid() != self._parent:
-            raise _Over
+            self._is_over = True
 
     # --- slots ---------------------------------------------------------------------------------
 
@@ -295,7 +300,15 @@ def _exec_slot(start: Start, fds: SlotFds) -> NoReturn:
     start_fd = memory_of(encode_start(start))
     for fd in (start_fd, *fds):
         os.set_inheritable(fd, True)
-    command = [sys.executable, "-m", "treadle", "zygote", "--slot", str(start_fd), *map(str, fds)]
+    command = [
+        *python_command(),
+        "-m",
+        "treadle",
+        "zygote",
+        "--slot",
+        str(start_fd),
+        *map(str, fds),
+    ]
     os.execv(sys.executable, command)
 
 

@@ -32,7 +32,7 @@ from treadle.cluster._slot_channel import memory_of
 from treadle.cluster._slot_surroundings import CannotMend
 from treadle.errors import DeserializationError, InternalError, SerializationError
 from treadle.serialize import pack, unpack
-from treadle.wire import World
+from treadle.wire import Spot, World
 
 
 @pytest.fixture
@@ -352,6 +352,31 @@ def test_a_large_input_can_be_private(desk: Desk) -> None:
     assert [value_of(report) for report in reports] == [1.0, 1.0]
     assert os.pread(fd, len(packed), 0) == packed
     os.close(fd)
+
+
+def test_memory_stays_mapped_for_the_next_task_and_not_for_ever(desk: Desk) -> None:
+    opened: list[Any] = []
+    memories = desk.slot._memories
+
+    class Maps:
+        def open(self, spot: Any, *, writable: bool = False) -> memoryview:
+            opened.append(spot)
+            return memoryview(pack([spot.fd], home=True).to_bytes())
+
+    memories._maps = Maps()
+    spots = [Spot(1, n, 0, 1 << 20, n) for n in range(6)]
+    order = [0, 0, 1, 2, 3, 4, 4, 1, 0]
+    tasks = [
+        call(same, Ref(3), attempt=i + 1, supplies=(Supply(3, 1, spots[n]),))
+        for i, n in enumerate(order)
+    ]
+    desk.slot.channel.is_idle_for = lambda seconds: False  # type: ignore[method-assign]
+    assert [value_of(report) for report in desk.serve(*tasks)] == [[n] for n in order]
+    assert [spot.fd for spot in opened] == [0, 1, 2, 3, 4, 0]
+    assert memories
+    desk.slot.channel.is_idle_for = lambda seconds: True  # type: ignore[method-assign]
+    desk.slot.rest()
+    assert not memories
 
 
 # --- large results -----------------------------------------------------------------------------

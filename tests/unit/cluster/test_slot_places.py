@@ -2,12 +2,12 @@
 
 import pytest
 
+from treadle.cluster._python import thread_variables
 from treadle.cluster._slot_places import (
     accelerator_variables,
     affinity_variables,
     check_affinity,
     cores_of,
-    thread_variables,
     worker_variables,
 )
 from treadle.errors import ConfigurationError
