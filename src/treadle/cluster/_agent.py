@@ -84,7 +84,7 @@ class Agent:
         self._alarm = Alarm(loop, self._ring, time.monotonic)
         #: When to look what slots have begun.
         self._look_at = NEVER
-        self._stepping = False
+        self._stepping = self._catching_up = False
         #: What came while orders were carried out: (event, source).
         self._later: deque[tuple[Any, str]] = deque()
         self._started = self._closed = self._over = False
@@ -160,6 +160,7 @@ class Agent:
         await self.peers.close()
         self._watch.close()
         self.slots.close()
+        await self._output.settle()
         self._threads.shutdown(wait=False, cancel_futures=True)
         await self.loop.run_in_executor(None, self._threads.shutdown)
         self.store.close()
@@ -177,6 +178,9 @@ class Agent:
         if self._stepping:
             self._later.append((event, source))
             return
+        wake_at = self.machine.wake_at
+        if wake_at is not None and time.monotonic() - wake_at > _LATE_S:
+            self._catch_up()
         self._stepping = True
         try:
             self._step(event, source)
@@ -250,13 +254,22 @@ class Agent:
             if at < self._alarm.at:
                 self._alarm.want(at)
 
+    def _catch_up(self) -> None:
+        """We have slept for long, or were stopped: what slots have said meanwhile comes first, else
+        they would be judged by the clock alone."""
+        if not self._catching_up:
+            self._catching_up = True
+            try:
+                self.slots.hear_all()
+            finally:
+                self._catching_up = False
+
     def _ring(self) -> None:
+        if self._closed or self._over:
+            return
         now = time.monotonic()
         wake_at = self.machine.wake_at
         due = wake_at is not None and wake_at <= now
-        if wake_at is not None and due and now - wake_at > _LATE_S:
-            self.slots.hear_all()
-            wake_at = self.machine.wake_at
         if due or self._look_at <= now:
             self._look_at = NEVER
             events, again = self.slots.begun(all=due)

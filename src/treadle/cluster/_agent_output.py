@@ -12,6 +12,7 @@ and are gone; the rest of `length` is there).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable
@@ -23,7 +24,6 @@ from treadle.cluster._agent_cut import Cut, cut_middle
 from treadle.wire import Printed
 
 if TYPE_CHECKING:
-    import asyncio
     from concurrent.futures import ThreadPoolExecutor
 
     from treadle.cluster._agent_slot import SlotEnd
@@ -36,6 +36,8 @@ INDEX: Final = "index.jsonl"
 ECHO_BYTES: Final = 64 * 1024
 #: Entries that may wait to be written.
 _MOST_WAITING: Final = 100_000
+#: So long what is known may take to be written, at the end.
+_SETTLE_S: Final = 0.5
 _ENDINGS: Final = ("out", "err")
 
 
@@ -98,9 +100,10 @@ class Output:
         self._echo = echo
         #: By slot: its place and its files. They are appended to by one slot after the other.
         self._places: dict[int, tuple[int, tuple[_Stream, _Stream]]] = {}
-        #: To be written to the index; and whether somebody is at it.
+        #: To be written to the index; and whether nobody is at it.
         self._waiting: list[Entry] = []
-        self._writing = False
+        self._settled = asyncio.Event()
+        self._settled.set()
         self._unwritten = 0
 
     # --- on the loop -----------------------------------------------------------------------------
@@ -152,6 +155,14 @@ class Output:
             if length > 0:
                 self._note(run, id, number, stream, length)
 
+    async def settle(self) -> None:
+        """Have all written that is known; a moment at most."""
+        try:
+            async with asyncio.timeout(_SETTLE_S):
+                await self._settled.wait()
+        except TimeoutError:
+            _log.warning("the index of outputs is not complete: the disk is slow")
+
     def _note(self, run: Run, id: TaskId, number: int, stream: _Stream, length: int) -> None:
         offset = stream.known
         cut, stream.cut = stream.cut, None
@@ -164,8 +175,8 @@ class Output:
             self._unwritten += 1
             return
         self._waiting.append(Entry(run, id, number, stream.name, offset, length, cut))
-        if not self._writing:
-            self._writing = True
+        if self._settled.is_set():
+            self._settled.clear()
             self._threads.submit(self._write)
 
     def _told(self, shown: list[Printed]) -> None:
@@ -174,7 +185,7 @@ class Output:
         if self._waiting:
             self._threads.submit(self._write)
         else:
-            self._writing = False
+            self._settled.set()
 
     # --- on helper threads -----------------------------------------------------------------------
 

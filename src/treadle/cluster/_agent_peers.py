@@ -69,6 +69,7 @@ class Peers:
         self._directory = directory
         self._identity = identity
         self._me = this_party("worker", host.settings.id, run)
+        self._own_peer = f"worker/{host.settings.id}"
         self._listener: Listener | None = None
         #: The link that is used to ask a peer, and all that there are to it.
         self._ears: dict[str, PeerEar] = {}
@@ -184,7 +185,7 @@ class Peers:
         role, _, id = link.peer.partition("/")
         if self._closed:
             return "this worker is about to end"
-        if role not in ("worker", "client") or id == self.host.settings.id:
+        if role not in ("worker", "client") or link.peer == self._own_peer:
             return f"a worker has nothing to say to {link.peer[:60]!r}"
         name = id if role == "worker" else link.peer
         ear = PeerEar(self, name, is_client=role == "client")

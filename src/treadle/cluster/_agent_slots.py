@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -150,7 +151,6 @@ class Slots:
             return self._tell(worker.SlotDown(number, None, _EX_OSERR))
         self.ends[number] = slot
         self._loop.add_reader(slot.talk.fileno(), self._hear, slot)
-        self._loop.call_later(_READY_S, self._must_be_ready, slot)
         return None
 
     def kill(self, command: worker.KillSlot) -> None:
@@ -173,6 +173,7 @@ class Slots:
         slot = self.ends.get(number)
         if slot is not None:
             slot.pid = pid
+            self._loop.call_later(_READY_S, self._must_be_ready, slot)
             if slot.doomed:  # before it was there
                 slot.kill(ours=slot.ours)
 
@@ -273,6 +274,13 @@ class Slots:
     def _must_be_gone(self, slot: SlotEnd) -> None:
         if self.ends.get(slot.number) is slot:
             slot.kill(ours=False)
+            self._loop.call_later(_SILENT_S, self._must_be_told, slot)
+
+    def _must_be_told(self, slot: SlotEnd) -> None:
+        """A slot is dead, and its zygote has not told: it hangs, or was stopped."""
+        if self.ends.get(slot.number) is slot and self.zygote_pid:
+            _log.error("the zygote does not tell that slot %d has ended; it is ended", slot.number)
+            os.kill(self.zygote_pid, signal.SIGKILL)
 
     # --- what they are given ---------------------------------------------------------------------
 
@@ -371,7 +379,7 @@ class Slots:
             if run.rows:  # what it holds back of rows is not to wait for a long one
                 events += self._last_words(slot)
                 return _ROWS_S
-            return None
+            return _again(slot)
         age_ns = now_ns - since_ns
         if age_ns < BEGUN_NS and not slot.in_hand:
             return (BEGUN_NS - age_ns) / 1e9
@@ -383,4 +391,10 @@ class Slots:
         slot.told = run.attempt
         slot.in_hand = False
         events.append(worker.Began(slot.number, run.id, run.attempt))
-        return _ROWS_S if run.rows else None
+        return _ROWS_S if run.rows else _again(slot)
+
+
+def _again(slot: SlotEnd) -> float | None:
+    """When to look again at a slot that runs what was told as begun: when that ends, what stands
+    behind it may begin before anything is said."""
+    return _LATER_S if len(slot.fed) > 1 else None

@@ -6,6 +6,7 @@ there is a task that has run for long enough to be told as begun.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from treadle.cluster._agent_slot import SlotEnd
     from treadle.wire import Run
     from treadle.worker import ShellEvent
+
+_log = logging.getLogger(__name__)
 
 #: How often it is looked.
 LOOK_S: Final = 0.5
@@ -98,12 +101,15 @@ class Watch:
     def _measure(self, runners: list[_Runner]) -> None:
         """On a helper thread."""
         over = []
-        for runner in runners:
-            self._output.trim(runner.number)
-            if runner.limit:
-                used = private_bytes(runner.pid)
-                if used > runner.limit:
-                    over.append((runner, used))
+        try:
+            for runner in runners:
+                self._output.trim(runner.number)
+                if runner.limit:
+                    used = private_bytes(runner.pid)
+                    if used > runner.limit:
+                        over.append((runner, used))
+        except Exception:  # noqa: BLE001 - a bug of ours; the next look may do better
+            _log.exception("tasks cannot be looked after")
         try:
             self._loop.call_soon_threadsafe(self._judge, over)
         except RuntimeError:  # the loop is closed
