@@ -145,8 +145,8 @@ class CallPacker:
                 if type(value) not in _PLAIN:
                     break
             else:
-                if not kwargs:
-                    payload = pickle.dumps((tuple(args), {}), PROTOCOL)
+                if not kwargs or _PLAIN.issuperset(map(type, kwargs.values())):
+                    payload = pickle.dumps((tuple(args), dict(kwargs)), PROTOCOL)
                     if len(payload) <= self._hoist_bytes:
                         return encode_spec(CallSpec(digest, payload, "", writable))
         return _Packing(self._depot, self._hoist_bytes, number_of).pack(

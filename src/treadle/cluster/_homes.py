@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import socket
 from collections.abc import Callable
@@ -65,11 +64,11 @@ class Home(Protocol):
 
 
 class NodeHome:
-    """A scheduler in a process of this one's own, that ends with it.
+    """A scheduler in a process of this one's own, that ends with it, and clears up after it.
 
     Args:
         settings: makes the settings of a node; the directory is its own.
-        identities: who may speak over a network.
+        is_local: there is a worker in it, and none elsewhere.
     """
 
     boldly = True
@@ -81,7 +80,6 @@ class NodeHome:
         self._settings = settings
         self._directory: RunDirectory | None = None
         self._process: NodeProcess | None = None
-        self._pid = os.getpid()
 
     @property
     def process(self) -> NodeProcess | None:
@@ -97,7 +95,6 @@ class NodeHome:
         if self._process is not None:
             return
         directory = self._directory = RunDirectory.create("run")
-        atexit.register(self._at_exit)
         try:
             self._process = spawn_node(self._settings(directory.path))
         except BaseException:
@@ -143,12 +140,6 @@ class NodeHome:
         directory, self._directory = self._directory, None
         if directory is not None:
             directory.remove()
-        atexit.unregister(self._at_exit)
-
-    def _at_exit(self) -> None:
-        # The node ends when our end of its link closes: with this process, at the latest.
-        if os.getpid() == self._pid and self._directory is not None:
-            self.end()
 
 
 class DialledHome:

@@ -15,9 +15,12 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
+from msgspec.structs import replace
+
 from treadle import wire
 from treadle.cluster._failures import error_of
 from treadle.cluster._hearing import HEARD, text_of, tries_of
+from treadle.cluster._resources import Asked
 from treadle.cluster._rows import ENDED, Bundle, Bundles
 from treadle.dataflow._sink import SinkOutcome, SinkTask, Try
 from treadle.wire import Failure, Message, TaskId
@@ -139,31 +142,23 @@ class Ledger:
             if type(call) is not bytes:
                 needs += self._use(id, call.uses)
                 call = call.spec
-            options = 0 if task.options is None else self._option(task.options)
+            asked = task.options
+            options = 0 if asked is None else self._option(asked)
             if task.rows is None:
                 wants[id] = task.name
-                batch.append(wire.TaskSpec(id, task.name, call, needs, options))
+                spec = wire.TaskSpec(id, task.name, call, needs, options)
             else:
                 self.bundles.add(id, len(task.rows), task.name)
                 rows = tuple(task.rows)
-                batch.append(wire.TaskSpec(id, task.name, call, needs, options, rows=rows))
+                spec = wire.TaskSpec(id, task.name, call, needs, options, rows=rows)
+            batch.append(replace(spec, metadata=asked.metadata) if type(asked) is Asked else spec)
 
     def submit(self, spec: wire.TaskSpec, options: wire.Options, uses: Sequence[TaskId]) -> None:
         """A new task of a client, as it goes on the wire."""
         needs = (*spec.dependencies, *self._use(spec.id, tuple(uses)))
         self.wants[spec.id] = spec.name
-        self._batch.append(
-            wire.TaskSpec(
-                spec.id,
-                spec.name,
-                spec.run_spec,
-                needs,
-                self._option(options),
-                spec.actor,
-                spec.home,
-                metadata=spec.metadata,
-            )
-        )
+        index = self._option(options)
+        self._batch.append(replace(spec, dependencies=needs, options=index))
 
     def code(self, code: wire.Code) -> None:
         """Tasks name this function from now on."""
@@ -367,7 +362,8 @@ class Ledger:
                 del self._users[each]
                 self.unused.append(each)
 
-    def _option(self, options: wire.Options) -> int:
+    def _option(self, asked: wire.Options | Asked) -> int:
+        options = asked.options if type(asked) is Asked else asked
         table = self._table
         if not table:
             table[_DEFAULT] = 0

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any, Final
 
+from msgspec import Struct
+
 from treadle.errors import InvalidResourceSpecification
-from treadle.wire import Options
+from treadle.wire import MAX_METADATA, Options
+from treadle.wire._plain import fault_of
 
 #: The keys there are, and what they mean.
 KEYS: Final = {
@@ -40,6 +43,13 @@ _LONGEST_S: Final = 1e10
 _DEFAULT = Options()
 
 
+class Asked(Struct, frozen=True, gc=False):
+    """What a task asks for, and what is shown of it."""
+
+    options: Options
+    metadata: dict[str, Any]
+
+
 def bytes_of(size: Any) -> int:
     """A size in bytes: a number is MB, text has a unit ('2 GB', '512 MiB').
 
@@ -66,7 +76,7 @@ def options_of(
     retries: float = 0,
     walltime_s: float | None = None,
     executor: object = None,
-) -> Options:
+) -> Options | Asked:
     """What a task asks for, as the scheduler reads it.
 
     Args:
@@ -110,16 +120,10 @@ def options_of(
         loose=read("loose", _flag, False),
         walltime_s=read("walltime", _seconds, walltime_s),
     )
-    read("metadata", _metadata, None)
+    metadata = read("metadata", _metadata, None)
     if wrong:
         raise InvalidResourceSpecification(list(wrong), "; ".join(wrong.values()), executor)
-    return options
-
-
-def metadata_of(specification: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What is shown of the task, as its user wrote it."""
-    metadata = specification.get("metadata")
-    return dict(metadata) if metadata else None
+    return Asked(options, metadata) if metadata else options
 
 
 # --- details -----------------------------------------------------------------------------------
@@ -206,4 +210,6 @@ def _seconds(value: Any) -> float:
 def _metadata(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise TypeError("give a dict with text as keys")
-    return value
+    if (fault := fault_of(value, most=MAX_METADATA)) is not None:
+        raise ValueError(fault)
+    return dict(value)

@@ -16,6 +16,7 @@ from tests.unit.cluster.ledger_bench import (
 from treadle import wire
 from treadle.cluster._calls import Call
 from treadle.cluster._ledger import CALLS, DATA
+from treadle.cluster._resources import Asked
 from treadle.dataflow._sink import SinkTask
 from treadle.errors import RemoteError, ResultLost, SchedulerLost
 
@@ -78,6 +79,11 @@ def test_tasks_share_a_table_of_what_they_ask_for(bench):
     (submit,) = [m for m in bench.said if type(m) is wire.Submit]
     assert [submit.options[t.options].priority for t in submit.tasks] == [5.0, 0.0, -5.0, 5.0]
     assert len(submit.options) == 3
+
+
+def test_what_is_shown_of_a_task_goes_with_it(bench):
+    bench.admit(task(0, options=Asked(wire.Options(priority=2.0), {"why": "because"})))
+    assert bench.scheduler.books.tasks[bench.id(0)].metadata == {"why": "because"}
 
 
 def test_calls_are_told_apart_from_a_kernels_tasks(bench):
