@@ -80,7 +80,7 @@ class House:
         return link, ear
 
     def come(self) -> socket.socket:
-        return socket.create_connection(self.where, timeout=10)
+        return socket.create_connection(self.where, timeout=4)
 
 
 @asynccontextmanager
@@ -396,7 +396,7 @@ def test_a_thousand_idle_strangers_do_not_keep_peers_out(kind, tmp_path):
                 sock.close()
 
     try:
-        run_on(kind, main())
+        run_on(kind, main(), timeout_s=50)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -707,7 +707,7 @@ def test_another_users_process_gets_nowhere(kind, open_folder):
 def test_another_users_process_without_manners_gets_nowhere_either(open_folder):
     program = (
         "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX)\n"
-        "s.connect(sys.argv[1]); s.settimeout(10)\n"
+        "s.connect(sys.argv[1]); s.settimeout(4)\n"
         "try: s.sendall(bytes.fromhex(sys.argv[2])); print(s.recv(100))\n"
         "except ConnectionError: print(b'')"
     )

@@ -26,7 +26,7 @@ SCHEDULER = this_party("scheduler", RUN, RUN)
 LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
 
-def run_on(kind: str, main: Coroutine[Any, Any, None]) -> None:
+def run_on(kind: str, main: Coroutine[Any, Any, None], *, timeout_s: float = 10.0) -> None:
     """Run on a loop of this kind; what the loop complains of fails the test."""
     complaints: list[str] = []
 
@@ -35,14 +35,15 @@ def run_on(kind: str, main: Coroutine[Any, Any, None]) -> None:
             complaints.append(f"{context.get('message')}: {context.get('exception')!r}")
 
         asyncio.get_running_loop().set_exception_handler(complain)
-        await main
+        async with asyncio.timeout(timeout_s):
+            await main
 
     with asyncio.Runner(loop_factory=LOOPS[kind]) as runner:
         runner.run(watched())
     assert complaints == []
 
 
-async def until(condition: Callable[[], object], *, timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], *, timeout_s: float = 5.0) -> None:
     """Wait for a condition, with a deadline."""
     async with asyncio.timeout(timeout_s):
         while not condition():
@@ -139,6 +140,6 @@ async def rude_peer(ear: Ear, *, tally: Tally | None = None) -> tuple[Link, sock
         loop=loop,
         tally=tally,
     )
-    b.settimeout(10)
+    b.settimeout(4)
     await loop.run_in_executor(None, shaken, b, CLIENT)
     return await future, b

@@ -496,7 +496,7 @@ def test_nobody_waiting_for_an_inherited_link_any_more_closes_it(kind):
         )
         await asyncio.sleep(0)
         future.cancel()
-        b.settimeout(10)
+        b.settimeout(4)
         data = b"?"
         while data:
             data = await loop.run_in_executor(None, b.recv, 1 << 16)

@@ -46,7 +46,7 @@ class House:
 
     def come(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(10)
+        sock.settimeout(4)
         sock.connect(self.path)
         return sock
 
@@ -444,7 +444,7 @@ def test_a_dial_that_is_cancelled_leaves_nothing_open(kind, tmp_path):
         )
         loop = asyncio.get_running_loop()
         sock, _ = await loop.run_in_executor(None, deaf.accept)
-        sock.settimeout(10)
+        sock.settimeout(4)
         await loop.run_in_executor(None, sock.recv, 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
