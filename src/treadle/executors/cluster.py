@@ -33,11 +33,11 @@ from treadle.cluster._session import Session
 from treadle.cluster._world import world_here
 from treadle.dataflow._lazy import LazyFuture
 from treadle.dataflow._sink import Listener, SinkOutcome, SinkTask, TaskSink
-from treadle.errors import UnsupportedFeatureError
-from treadle.executors.status_handling import BlockProviderExecutor
+from treadle.executors._cluster_blocks import CONNECTION, ClusterOfBlocks
 from treadle.repr import RepresentationMixin
 
 if TYPE_CHECKING:
+    from treadle.cluster._resources import Asked
     from treadle.cluster._settings import NodeSettings
     from treadle.data_provider.staging import Staging
     from treadle.executors.status_handling import ErrorHandler
@@ -62,7 +62,7 @@ class CallFuture(LazyFuture[Any]):
         return self.cancelled()
 
 
-class ClusterExecutor(BlockProviderExecutor, RepresentationMixin):
+class ClusterExecutor(ClusterOfBlocks, RepresentationMixin):
     """Runs tasks in processes of their own.
 
     Without a provider these are on this machine, and end with the program, however it ends. With
@@ -77,6 +77,7 @@ class ClusterExecutor(BlockProviderExecutor, RepresentationMixin):
         memory_limit: memory that tasks which ask for some may have together; None: any.
         store_limit: memory for results, before some go to disk; None: half of what there is.
         spill_directory: where they go then; None: the system's place for temporary files.
+        recycle_bytes: a slot that has grown by so much is replaced between two tasks.
         resources: more of what tasks may ask for: amounts by name.
         accelerators: how many there are, or their names; each slot sees one.
         cpu_affinity: 'none', 'block', 'alternating' or 'list:...'.
@@ -112,6 +113,7 @@ class ClusterExecutor(BlockProviderExecutor, RepresentationMixin):
         memory_limit: float | str | None = None,
         store_limit: float | str | None = None,
         spill_directory: str | None = None,
+        recycle_bytes: int = 1 << 30,
         resources: Mapping[str, float] | None = None,
         accelerators: int | Sequence[str] = 0,
         cpu_affinity: str = "none",
@@ -154,7 +156,7 @@ class ClusterExecutor(BlockProviderExecutor, RepresentationMixin):
         self._cores_per_slot = float(cores_per_slot)
         self._walltime_s = walltime
         #: What a task asks for that asks for nothing, by its retries.
-        self._plain: dict[float, Options] = {}
+        self._plain: dict[float, Options | Asked] = {}
 
     # --- its life --------------------------------------------------------------------------------
 
@@ -169,9 +171,7 @@ class ClusterExecutor(BlockProviderExecutor, RepresentationMixin):
                 return
             name = f"{self.label}-{os.getpid()}-{secrets.token_hex(3)}"
             run = secrets.token_hex(8)
-            self._home = NodeHome(
-                run, partial(self._node, run, name), is_local=self._provider is None
-            )
+            self._home = NodeHome(run, partial(self._node, run, name), is_local=self._all_here)
             world = world_here()
             session = Session(self._home, name=name, world=world, echo=bool(self._options["echo"]))
             session.call_listener = self._ended
@@ -183,6 +183,8 @@ class ClusterExecutor(BlockProviderExecutor, RepresentationMixin):
             self._packer = CallPacker(session)
             self._session = session
             self._is_shut_down = False
+            home = self._home
+            self._open_blocks(session, lambda: self._place(home.directory))
 
     def shutdown(self, block: bool = True) -> bool:
         """End: calls that were submitted end first, or are cancelled if it is not to block."""
@@ -208,24 +210,30 @@ class ClusterExecutor(BlockProviderExecutor, RepresentationMixin):
 
     def _node(self, run: str, owner: str, directory: str) -> NodeSettings:
         """The settings of a node that is about to start."""
-        log_dir = directory
-        if self._run_dir != ".":
-            log_dir = os.path.join(os.path.abspath(self._run_dir), self.label)
-            os.makedirs(log_dir, exist_ok=True)
+        log_dir = self._place(directory)
         worker = None
         if self._provider is None:
             slots = slots_here(self._options["slots"], self._cores_per_slot)
             id = f"{self.label}-{socket.gethostname()}"[:200]
             worker = worker_settings(self._options, id=id, slots=slots, log_dir=log_dir)
-        return node_settings(
+        settings = node_settings(
             self._options,
             run=run,
             run_dir=directory,
             log_dir=log_dir,
             owner=owner,
             worker=worker,
-            connection_file=os.path.join(directory, "connection.json"),
+            connection_file=os.path.join(log_dir, CONNECTION),
         )
+        return self._for_blocks(settings)
+
+    def _place(self, directory: str) -> str:
+        """Where the files are that others look at: in the run directory, if there is one."""
+        if self._run_dir == ".":
+            return directory
+        place = os.path.join(os.path.abspath(self._run_dir), self.label)
+        os.makedirs(place, exist_ok=True)
+        return place
 
     # --- tasks -----------------------------------------------------------------------------------
 
@@ -256,7 +264,7 @@ class ClusterExecutor(BlockProviderExecutor, RepresentationMixin):
             future.cancel()
         return future
 
-    def options(self, specification: Mapping[str, Any], retries: float) -> Options:
+    def options(self, specification: Mapping[str, Any], retries: float) -> Options | Asked:
         """See `TaskSink.options`."""
         if not specification:
             known = self._plain.get(retries)
@@ -343,9 +351,6 @@ class ClusterExecutor(BlockProviderExecutor, RepresentationMixin):
         session = self._session
         if session is not None:
             session.give_up(exception)
-
-    def _get_launch_command(self, block_id: str) -> str:
-        raise UnsupportedFeatureError("blocks", self)
 
 
 class _Sink:
