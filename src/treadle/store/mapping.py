@@ -33,6 +33,11 @@ _DESCRIPTORS: Final = 8
 _Which = tuple[int, int, int]
 
 
+def warm_up() -> None:
+    """Load what the first map needs, for processes that are forked from this one."""
+    _memory.warm_up()
+
+
 class Mapper:
     """The maps of a process. Any thread may open, one may write.
 
