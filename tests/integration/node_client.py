@@ -120,6 +120,11 @@ class NodeClient:
         self.link.send([wire.Submit((task,), (wire.Options(**options),))])
         return number
 
+    def say(self, *messages: wire.Message) -> None:
+        """Send these now."""
+        self.link.send(list(messages))
+        self.do(asyncio.sleep(0.01))
+
     def end_of(self, number: int, timeout_s: float = 15.0) -> Any:
         """How a task ended: `Done`, `Erred` or `Cancelled`."""
         id = task_id(self.session, number)
@@ -173,6 +178,8 @@ class NodeClient:
 
     def close(self, timeout_s: float = 10.0) -> int | None:
         """Say goodbye; the exit code of the node, if this started one."""
+        if self.loop.is_closed():
+            return None
         if self.link is not None and self.lost_why is None:
             self.link.send([wire.Leave()])
             self.link.close("goodbye")

@@ -37,10 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.declare(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(command=module.run)
     options = parser.parse_args(arguments)
     try:
-        code: int = options.run(options)
+        code: int = options.command(options)
     except TreadleError as error:
         print(f"treadle: {error}", file=sys.stderr)  # noqa: T201 - this is what a command line is
         return FAILED

@@ -142,8 +142,6 @@ def settings_of(options: argparse.Namespace) -> WorkerSettings:
     if options.block:
         given["block"] = options.block
     given["id"] = options.id or _drawn_id(given.get("block", ""))
-    if given.get("log_dir") and not options.id:  # others of its block may be on this machine, too
-        given["log_dir"] = os.path.join(given["log_dir"], given["id"].rpartition("/")[2])
     if "slots" not in given:
         given["slots"] = _slots_here(options, len(given.get("accelerators", ())))
     given["environment"] = {**given.get("environment", {}), **dict(options.environment)}
