@@ -7,16 +7,11 @@ its outcome; nothing but the end of the process ends this loop.
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # typeshed does not have it
 import gc
-import os
 import pickle
-import signal
-import sys
 import time
-import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -36,6 +31,7 @@ from treadle.cluster._packets import (
 from treadle.cluster._slot_functions import Functions
 from treadle.cluster._slot_inputs import Inputs, Memories
 from treadle.cluster._slot_rows import Rows
+from treadle.cluster._slot_signals import leave_child
 from treadle.cluster._slot_surroundings import CannotMend, Surroundings
 from treadle.cluster._slot_words import explain_read_only, name_of
 from treadle.errors import InternalError
@@ -43,8 +39,6 @@ from treadle.serialize import Packed, decode_spec, loads, pack, pack_exception, 
 from treadle.wire import Failure, TaskId, World
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from treadle.cluster._slot_channel import Channel
     from treadle.cluster._slot_memory import Memory
     from treadle.store.mapping import Mapper
@@ -62,8 +56,6 @@ _IDLE_S: Final = 1.0
 _PLAIN: Final = frozenset({type(None), bool, int, float})
 _PROTOCOL: Final = 5
 NONE: Final = pickle.dumps(None, _PROTOCOL)
-#: As it is before it is watched.
-_sigmask: Final = _signal.pthread_sigmask
 _decode_world: Final = msgspec.msgpack.Decoder(World).decode
 
 
@@ -91,7 +83,6 @@ class Slot:
         self._words = channel.page.words
         #: Whether Ctrl-C is the task's.
         self.in_task = False
-        self._mask: set[Any] = set()
         #: Whether this is a process that a task has forked.
         self.is_child = False
         self._has_written = False
@@ -267,49 +258,3 @@ class Slot:
         """End, if this is a process that the task has forked."""
         if self.is_child:
             leave_child(error)
-
-    def on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        """SIGINT is a task's `KeyboardInterrupt`; between tasks it means nothing."""
-        if self.in_task:
-            raise KeyboardInterrupt
-
-    def before_fork(self) -> None:
-        """A task forks: SIGTERM waits until the child has its own answer to it."""
-        self._mask = _sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
-
-    def after_fork_in_parent(self) -> None:
-        """The task goes on."""
-        _sigmask(signal.SIG_SETMASK, self._mask)
-
-    def after_fork_in_child(self) -> None:
-        """A task has forked: the child goes on with its code, and is no slot."""
-        self.is_child = True
-        self.channel.close()
-        if signal.getsignal(signal.SIGINT) == self.on_interrupt:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        if signal.getsignal(signal.SIGTERM) is ignore:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        _sigmask(signal.SIG_SETMASK, self._mask)
-
-
-def leave_child(error: BaseException | None) -> NoReturn:
-    """End a process that a task has forked, as Python would."""
-    code = 0
-    if isinstance(error, SystemExit):
-        code = error.code if isinstance(error.code, int) else int(error.code is not None)
-        if code and not isinstance(error.code, int):
-            print(error.code, file=sys.stderr)  # noqa: T201 - what Python does
-    elif error is not None:
-        traceback.print_exception(error)
-        code = 1
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):  # closed
-            pass
-    os._exit(code & 0xFF)
-
-
-def ignore(number: int, frame: FrameType | None) -> None:
-    """For SIGTERM: a batch system sends it to all processes of a job, and it is the agent that
-    ends slots. An ignored signal would stay so in what tasks start; this one does not."""

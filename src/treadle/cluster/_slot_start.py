@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from treadle.cluster._prctl import die_with_parent, offer_to_oom_killer
 from treadle.cluster._settings import WorkerSettings
-from treadle.cluster._slot import Slot, ignore
+from treadle.cluster._slot import Slot
 from treadle.cluster._slot_channel import Channel, out_of_reach
 from treadle.cluster._slot_memory import Memory
 from treadle.cluster._slot_page import Page
@@ -26,6 +26,7 @@ from treadle.cluster._slot_places import (
     cores_of,
     worker_variables,
 )
+from treadle.cluster._slot_signals import Signals
 from treadle.cluster._slot_streams import Streams
 from treadle.cluster._slot_surroundings import Surroundings
 from treadle.store.mapping import Mapper
@@ -74,13 +75,7 @@ def become_slot(start: Start, fds: SlotFds) -> NoReturn:
 def _make_slot(start: Start, channel: Channel, streams: Streams) -> Slot:
     memory = Memory(start.settings.recycle_bytes)
     slot = Slot(channel, memory, Mapper())
-    signal.signal(signal.SIGINT, slot.on_interrupt)
-    signal.signal(signal.SIGTERM, ignore)
-    os.register_at_fork(
-        before=slot.before_fork,
-        after_in_parent=slot.after_fork_in_parent,
-        after_in_child=slot.after_fork_in_child,
-    )
+    Signals(slot).install()
     # Last, for it remembers what it finds.
     slot.surroundings = Surroundings(streams)
     return slot

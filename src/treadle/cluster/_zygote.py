@@ -17,7 +17,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
@@ -25,8 +24,8 @@ from typing import TYPE_CHECKING, NoReturn
 from treadle.cluster._prctl import adopt_orphans, die_with_parent
 from treadle.cluster._python import python_command
 from treadle.cluster._slot_channel import memory_of, read_memory
-from treadle.cluster._slot_places import SLOT_VARIABLE
 from treadle.cluster._slot_start import Start, become_slot, decode_start, encode_start
+from treadle.cluster._zygote_orphans import end_family, end_orphans_of, kill_group
 from treadle.cluster._zygote_packets import (
     Begin,
     Ended,
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
 #: Exit code of what could not be started.
 EX_OSERR = 71
 _MOST_ORDER = 1 << 20
-#: How long it may take to end all that slots have left.
-_ENDING_S = 2.0
 
 
 class _Over(BaseException):
@@ -155,7 +152,7 @@ class Zygote:
             pass
         except BaseException:  # noqa: BLE001 - whatever it is, no slot may be left behind
             traceback.print_exc()
-        self._end_all()
+        end_family(self._slots)
         os._exit(0)
 
     def _serve(self) -> None:
@@ -229,12 +226,12 @@ class Zygote:
             # While it is a zombie its number belongs to nobody else.
             slot = self._slots.pop(found.si_pid, None)
             if slot is not None:
-                _kill_group(found.si_pid)
+                kill_group(found.si_pid)
             _, status = os.waitpid(found.si_pid, 0)
             if slot is not None:
                 code = os.waitstatus_to_exitcode(status)
                 if code:
-                    self._kill_orphans(slot)
+                    end_orphans_of(slot, self._slots)
                 self._tell(Ended(slot, found.si_pid, code))
 
     def _tell(self, news: FromZygote) -> None:
@@ -242,58 +239,6 @@ class Zygote:
             self._control.send(encode(news))
         except OSError:
             raise _Over from None
-
-    def _kill_orphans(self, slot: int) -> None:
-        """End what a slot that died has left in sessions of its own."""
-        mark = f"\0{SLOT_VARIABLE}={slot}\0".encode()
-        for pid in _children():
-            if pid not in self._slots:
-                try:
-                    with open(f"/proc/{pid}/environ", "rb") as file:
-                        is_its = mark in b"\0" + file.read()
-                except OSError:
-                    continue
-                if is_its:
-                    _kill(pid)
-
-    def _end_all(self) -> None:
-        for pid in self._slots:
-            _kill_group(pid)
-        # What they leave becomes ours, one generation after the other.
-        give_up_at = time.monotonic() + _ENDING_S
-        while time.monotonic() < give_up_at:
-            try:
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
-            except ChildProcessError:
-                return
-            for pid in _children():
-                _kill(pid)
-            time.sleep(0.002)
-
-
-def _children() -> list[int]:
-    """This process's children, where the system tells."""
-    try:
-        with open(f"/proc/self/task/{os.getpid()}/children") as file:
-            return list(map(int, file.read().split()))
-    except OSError:
-        return []
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except OSError:
-        pass
-
-
-def _kill_group(leader: int) -> None:
-    for kill in (os.killpg, os.kill):  # it may have ended before it led a group
-        try:
-            kill(leader, signal.SIGKILL)
-        except OSError:
-            pass
 
 
 def _exec_slot(start: Start, fds: SlotFds) -> NoReturn:
