@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import uvloop
 
 from treadle.cluster._dial import adopt
+from treadle.cluster._greeting import Greeting
 from treadle.cluster._link import Ear, Link, Tally, this_party
+from treadle.cluster._stream import StreamLink
 from treadle.wire import (
     Chunk,
     FrameReader,
@@ -35,12 +38,25 @@ def run_on(kind: str, main: Coroutine[Any, Any, None], *, timeout_s: float = 10.
             complaints.append(f"{context.get('message')}: {context.get('exception')!r}")
 
         asyncio.get_running_loop().set_exception_handler(complain)
-        async with asyncio.timeout(timeout_s):
-            await main
+        try:
+            async with asyncio.timeout(timeout_s):
+                await main
+        except BaseException:
+            await abort_all()
+            raise
 
     with asyncio.Runner(loop_factory=LOOPS[kind]) as runner:
         runner.run(watched())
     assert complaints == []
+
+
+async def abort_all() -> None:
+    """After a failure: uvloop waits for ever for connections that are open when it is closed."""
+    for each in gc.get_objects():
+        if isinstance(each, StreamLink | Greeting) and each._loop is asyncio.get_running_loop():
+            if each._transport is not None:
+                each._transport.abort()
+    await asyncio.sleep(0)
 
 
 async def until(condition: Callable[[], object], *, timeout_s: float = 5.0) -> None:
