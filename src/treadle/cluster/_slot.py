@@ -133,7 +133,7 @@ class Slot:
             report = Returned(
                 task.id, task.attempt, nbytes, kind, spent / 1e9, peak, data, 1, True, printed
             )
-        self.channel.report(report, began)
+        self.channel.report(report, began + spent)
         words[BLAME_ATTEMPT] = 0
         self._worked_ns += spent
         return worn or self._memory.grown_too_much(began)
