@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from treadle import wire
 from treadle.cluster._connection import write_private
-from treadle.cluster._options import worker_settings
+from treadle.cluster._options import slots_here, worker_settings
 from treadle.errors import ScaleOutFailed
 from treadle.executors.status_handling import BlockProviderExecutor
 from treadle.log import logger
@@ -82,8 +82,12 @@ class Blocks:
         self._asked_at = float("-inf")
         #: Workers that are there: their blocks, and how many tasks each has been given.
         self._workers: dict[str, tuple[str, int]] = {}
+        #: How many slots the last worker had that was there; None: none has been yet.
+        self.slots: int | None = None
         #: How many workers of each block there have ever been.
         self._arrivals: dict[str, int] = {}
+        #: Blocks that are to end, or have ended.
+        self._leaving: set[str] = set()
         #: Since when a block has had nothing to do.
         self._idle_since: dict[str, float] = {}
 
@@ -154,6 +158,7 @@ class Blocks:
             return
         present, arrivals = reply.value
         self._workers = {row[0]: (row[1], row[4]) for row in present}
+        self.slots = present[-1][3] if present else self.slots
         self._arrivals.update((block, count) for block, count in arrivals)
         busy: dict[str, int] = {}
         for block, count in self._workers.values():
@@ -180,11 +185,11 @@ class Blocks:
         self._asked_at = float("-inf")
         self.look()
         leaving = set(block_ids)
-        print("DRAIN", leaving, self._workers, self._arrivals)
+        self._leaving |= leaving
         going = [worker for worker, (block, _) in self._workers.items() if block in leaving]
         if not going:
             return
-        if len(going) == len(self._workers):
+        if all(block in self._leaving for block, _ in self._workers.values()):
             self._session.bring_home()
             if not any(self._workers[worker][1] for worker in going):
                 return
@@ -267,6 +272,15 @@ class ClusterOfBlocks(BlockProviderExecutor):
         if self._most_slots is not None:
             words += ["--most-slots", str(self._most_slots)]
         return words
+
+    @property
+    def workers_per_node(self) -> int | float:
+        """How many tasks a node runs at once: as workers say, or as this machine would."""
+        if self._blocks is not None and self._blocks.slots is not None:
+            return self._blocks.slots
+        options = self._options
+        slots = slots_here(options["slots"], options["cores_per_slot"])
+        return slots if self._most_slots is None else min(slots, self._most_slots)
 
     def _get_launch_command(self, block_id: str) -> str:
         if self._blocks is None:

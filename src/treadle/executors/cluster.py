@@ -340,11 +340,6 @@ class ClusterExecutor(ClusterOfBlocks, RepresentationMixin):
         session = self._session
         return 0 if session is None else session.ledger.open
 
-    @property
-    def workers_per_node(self) -> int | float:
-        """How many tasks a node runs at once."""
-        return slots_here(self._options["slots"], self._cores_per_slot)
-
     def set_bad_state_and_fail_all(self, exception: BaseException) -> None:
         """Give it up: all its tasks, now and in future, fail with this."""
         super().set_bad_state_and_fail_all(exception)

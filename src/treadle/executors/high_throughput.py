@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from treadle.cluster._options import usable_cores
 from treadle.errors import ConfigurationError, UnsupportedFeatureError
-from treadle.executors._cluster_options import usable_cores
 from treadle.executors.cluster import CallFuture, ClusterExecutor
 from treadle.log import logger
 
@@ -118,10 +118,6 @@ class HighThroughputExecutor(ClusterExecutor):
         self._scheduler_ports = _ports(given)
         self._launch_template = _template(launch_cmd, label)
         self._log_root = worker_logdir_root
-
-    def connected_blocks(self) -> list[str]:
-        """The blocks of which workers have been heard."""
-        return [block for block in self.blocks_to_job_id if self._workers_of(block)]
 
 
 def _cluster_options(given: Mapping[str, Any]) -> dict[str, Any]:

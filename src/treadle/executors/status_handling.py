@@ -68,6 +68,8 @@ class BlockProviderExecutor(ParslExecutor):
     """
 
     radio_mode: str = "udp"
+    #: Set by who watches the blocks when they are to end at once.
+    _in_haste: bool = False
     #: Set by who watches the blocks: look again, soon.
     _on_nudge: Callable[[], object] | None = None
 
@@ -109,9 +111,6 @@ class BlockProviderExecutor(ParslExecutor):
 
     def _drain(self, block_ids: Sequence[str]) -> None:
         """Let these blocks take no new tasks and finish what they run; their jobs end then."""
-
-    def _before_blocks_end(self) -> None:
-        """All tasks have ended, and soon all blocks will: bring what is still out there."""
 
     def _on_block_end(self, block_id: str, status: JobStatus) -> None:
         """A block has ended."""
@@ -236,7 +235,8 @@ class BlockProviderExecutor(ParslExecutor):
         for block in blocks:
             block.scaled_in_at = now
         try:
-            self._drain([block.id for block in blocks])
+            if not self._in_haste and not self.bad_state_is_set:
+                self._drain([block.id for block in blocks])
         except Exception:  # noqa: BLE001 - of a class of the user's
             _log.exception("executor %s: its blocks could not be drained", self.label)
         self._cancel(blocks)

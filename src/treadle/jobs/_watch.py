@@ -49,6 +49,7 @@ class Watched(Protocol):
     bad_state_is_set: bool
     error_management_enabled: bool
     status_polling_interval: float
+    _in_haste: bool
 
     def status(self) -> Mapping[str, JobStatus]:
         """How all blocks are, by id."""
@@ -119,11 +120,11 @@ class Watch:
         Args:
             wait: for the tasks that are open; blocks are started for them as before.
         """
-        if wait and self._thread is not None and not self._idle.is_set():
+        if wait:
             self._closing = True
             self._wake.set()
             self._wait_until_idle()
-            self._call("_before_blocks_end")
+        self._executor._in_haste = not wait
         self._stopped = True
         self._wake.set()
         if self._thread is not None and self._thread is not threading.current_thread():
@@ -140,8 +141,8 @@ class Watch:
     def _wait_until_idle(self) -> None:
         reminder = self._clock() + _REMINDER_S
         # Not in one go: a Ctrl-C that strikes just before a wait begins wakes nobody.
-        while not self._idle.wait(_LOOK_UP_S):
-            if self._thread is None or not self._thread.is_alive():
+        while self._thread is not None and not self._idle.wait(_LOOK_UP_S):
+            if not self._thread.is_alive():
                 return
             if self._clock() >= reminder:
                 reminder = self._clock() + _REMINDER_S

@@ -53,6 +53,8 @@ class LocalProvider(ExecutionProvider, RepresentationMixin):
         BadLauncher: the launcher is none.
     """
 
+    runs_here = True
+
     def __init__(
         self,
         nodes_per_block: int = 1,

@@ -130,6 +130,7 @@ class ExecutionProvider(ABC):
         init_blocks, min_blocks, max_blocks: how many blocks there are at first, at least, at most.
         nodes_per_block: how many nodes one block has.
         parallelism: how many of the open tasks shall have a slot of their own, from 0 to 1.
+        runs_here: its jobs run on this machine.
         walltime_s: how long a job may run; None: as long as it likes, or nobody knows.
         script_dir: where its scripts and outputs go; set by the executor that uses it.
     """
@@ -139,6 +140,7 @@ class ExecutionProvider(ABC):
     max_blocks: int = 1
     nodes_per_block: int = 1
     parallelism: float = 1
+    runs_here: bool = False
     walltime_s: float | None = None
     script_dir: str | None = None
 
