@@ -12,6 +12,7 @@ from typing import Any
 
 from treadle import Config
 from treadle.executors.base import ParslExecutor
+from treadle.executors.cluster import ClusterExecutor
 from treadle.executors.threads import ThreadPoolExecutor
 
 # It stays for the rest of the run: no single test has left it behind.
@@ -89,6 +90,7 @@ EXECUTORS: dict[str, Callable[[], Any]] = {
     "foreign": ForeignThreads,
     "inline": Inline,
     "processes": Processes,
+    "cluster": lambda: ClusterExecutor("cluster", slots=2),
 }
 
 #: Those whose tasks share memory with the test.
