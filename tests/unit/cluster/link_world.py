@@ -53,9 +53,9 @@ def run_on(kind: str, main: Coroutine[Any, Any, None], *, timeout_s: float = 10.
 async def abort_all() -> None:
     """After a failure: uvloop waits for ever for connections that are open when it is closed."""
     for each in gc.get_objects():
-        if isinstance(each, StreamLink | Greeting) and each._loop is asyncio.get_running_loop():
-            if each._transport is not None:
-                each._transport.abort()
+        ours = isinstance(each, StreamLink | Greeting)
+        if ours and each._loop is asyncio.get_running_loop() and each._transport is not None:
+            each._transport.abort()
     await asyncio.sleep(0)
 
 

@@ -185,6 +185,29 @@ def test_an_object_arrives_in_order_behind_what_was_said_before(kind):
     run_on(kind, main())
 
 
+def test_an_object_waits_for_what_was_said_before_it_though_another_is_under_way(kind):
+    seen: list[object] = []
+
+    class Noting(Listening):
+        def heard(self, link, messages):
+            seen.extend(messages)
+
+        def chunk(self, link, chunk):
+            seen.append(chunk.ask)
+
+    async def main() -> None:
+        two = await two_ends(ears=(Listening(), Noting()))
+        two.client.send_chunks(chunks(1, 0, memoryview(b"")), lambda: None)
+        two.client.send([ClientBeat(2)])
+        two.client.send_chunks(chunks(2, 0, memoryview(b"abc")), lambda: None)
+        await until(lambda: len(seen) == 2)
+        assert seen == [ClientBeat(2), 2]
+        two.client.close()
+        await until(lambda: two.scheduler_ear.ends)
+
+    run_on(kind, main())
+
+
 def test_messages_go_between_the_pieces_of_an_object(kind):
     async def main() -> None:
         seen: list[str] = []
