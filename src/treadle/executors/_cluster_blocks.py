@@ -42,6 +42,9 @@ _ANSWER_S: Final = 10.0
 #: Who is there is not asked again within this time.
 _FRESH_S: Final = 0.05
 
+#: Between two looks at workers that are to finish what they run.
+_LOOK_S: Final = 0.1
+
 #: What is decided on the worker's own node, or said on its command line.
 _NODE_S_OWN: Final = frozenset({"id", "block", "host", "slots", "log_dir", "ends_in_s"})
 
@@ -190,17 +193,30 @@ class Blocks:
         if not going:
             return
         if all(block in self._leaving for block, _ in self._workers.values()):
-            self._session.bring_home()
-            if not any(self._workers[worker][1] for worker in going):
-                return
-        reply = self._ask(lambda ask: wire.Retire(ask, tuple(going)), timeout_s)
-        if reply is None:
+            self._end_last(going, leaving, timeout_s)
+        elif self._ask(lambda ask: wire.Retire(ask, tuple(going)), timeout_s) is None:
             _log.warning("blocks %s are ended before they had drained", ", ".join(sorted(leaving)))
+
+    def _end_last(self, workers: Sequence[str], blocks: Iterable[str], timeout_s: float) -> None:
+        """There is nobody to take the results of these workers: they come here, as they are."""
+        if any(self._workers[worker][1] for worker in workers):
+            # They get nothing new; that they hold what they cannot move keeps them, so we look.
+            self._session.request(lambda ask: wire.Retire(ask, tuple(workers)), _ignore)
+            deadline = time.monotonic() + timeout_s
+            while any(self._workers.get(w, ("", 0))[1] for w in workers):
+                if time.monotonic() >= deadline:
+                    break
+                time.sleep(_LOOK_S)
+                self.look()
+        self._session.bring_home()
+        for block in blocks:
+            self.ended(block)
 
     def ended(self, block_id: str) -> None:
         """A block has ended: nobody may speak for it any longer."""
         session = self._session
         session.call(partial(session.ledger.say, wire.Revoke(block_id)))
+        session.request(wire.Roll, _ignore)  # it goes with the next message that is asked
         try:
             os.unlink(self._credential_file(block_id))
         except OSError:
@@ -322,6 +338,10 @@ def _as_dict(settings: WorkerSettings, *, counts_cores: bool) -> dict[str, Any]:
     if not counts_cores:
         found["resources"].pop("cores", None)
     return found
+
+
+def _ignore(answer: object) -> None:
+    """It does not matter."""
 
 
 def _keep(answer: list[Any], there: threading.Event, message: Any) -> None:
