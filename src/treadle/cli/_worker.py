@@ -118,14 +118,19 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Be a worker."""
-    # Not for `--help`.
-    from treadle.cluster._agent_life import run_worker  # noqa: PLC0415 - see above
+    # Not for `--help`; and the zygote imports its modules while this process imports the rest.
     from treadle.cluster._connection import read_connection  # noqa: PLC0415 - see above
-    from treadle.cluster._process import leave  # noqa: PLC0415 - see above
+    from treadle.cluster._zygote_start import launch_zygote  # noqa: PLC0415 - see above
 
+    settings = settings_of(options)
     connection = read_connection(options.connection_file)
     credential = credential_of(options, connection.credential)
-    leave(run_worker(settings_of(options), replace(connection, credential=credential)))
+    zygote = launch_zygote(settings.threads_per_slot, settings.environment)
+
+    from treadle.cluster._agent_life import run_worker  # noqa: PLC0415 - see above
+    from treadle.cluster._process import leave  # noqa: PLC0415 - see above
+
+    leave(run_worker(settings, replace(connection, credential=credential), zygote))
 
 
 def settings_of(options: argparse.Namespace) -> WorkerSettings:

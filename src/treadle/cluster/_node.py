@@ -10,6 +10,7 @@ this process imports the rest.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 
@@ -23,6 +24,7 @@ def main(arguments: list[str]) -> int:
         arguments: '--settings-fd', a descriptor of what `to_json` made, '--link-fd', a descriptor
             of the link to the owner.
     """
+    gc.disable()  # until all is imported: what is made here stays
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
     with os.fdopen(int(options["--settings-fd"]), "rb") as file:
         line = file.read()
@@ -40,10 +42,6 @@ def _launch(line: bytes) -> Launched | None:
     if not worker:
         return None
     try:
-        return launch_zygote(
-            worker.get("threads_per_slot", 1),
-            worker.get("environment", {}),
-            worker.get("log_dir", ""),
-        )
+        return launch_zygote(worker.get("threads_per_slot", 1), worker.get("environment", {}))
     except OSError:
         return None  # the agent tries again, and has a log to complain to

@@ -14,7 +14,7 @@ from treadle.cluster._agent import Agent
 from treadle.cluster._dial import adopt
 from treadle.cluster._host import Host
 from treadle.cluster._pair import pair
-from treadle.cluster._process import TERMINATED, Process, leave
+from treadle.cluster._process import FAULT, TERMINATED, Process, leave
 from treadle.cluster._security import peer_user
 from treadle.cluster._settings import node_settings
 from treadle.errors import HandshakeRefused
@@ -68,6 +68,7 @@ class Node:
         await self.host.open()
         if self._settings.worker is not None:
             await self._start_worker(self._settings.worker)
+        gc.enable()
         gc.collect()
         gc.freeze()
         server = self.host.server
@@ -163,4 +164,6 @@ class Node:
             self._process.end(TERMINATED, "it was told to end, and nothing runs")
 
     def _agent_ended(self, code: int | None) -> None:
-        self._process.end(code or 0, "its worker has ended")
+        self._process.end(
+            TERMINATED if self._draining else code or FAULT, "there is no worker any longer"
+        )

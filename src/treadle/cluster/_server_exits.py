@@ -31,7 +31,7 @@ class Exits:
 
     def watch(self, peer: Peer) -> None:
         """A link counts from now on: hold on to the process at its other end."""
-        pid = getattr(peer.link, "pid", 0)
+        pid = peer.link.pid
         if not pid or pid == os.getpid() or peer in self._descriptors:
             return
         try:

@@ -62,7 +62,7 @@ class Zygote:
         self._unsent: deque[tuple[bytes, list[int]]] = deque()
         self._closing = False
         self._process, self._control = launched or launch_zygote(
-            settings.threads_per_slot, settings.environment, settings.log_dir
+            settings.threads_per_slot, settings.environment
         )
         self._control.setblocking(False)
         self._send(encode(Begin(settings, descriptors)), [])
