@@ -45,29 +45,32 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
 
+    def credential(self, role: Role | str, id: str, *, lasts_s: float | None = None) -> bytes:
+        """A new key, a certificate for it, and the authority's own: what a credential's file holds.
+
+        Args:
+            id: of the process; a block's is good for all its workers, see `speaks_for`.
+            lasts_s: how long from now on, at most as long as the authority; a day is added.
+        """
+        until = self._until
+        if lasts_s is not None:
+            until = min(until, _now() + datetime.timedelta(seconds=lasts_s + _SLACK_S))
+        return self._sign(Subject(self.run, str(Role(role)), id), until)
+
     def issue(
         self, role: Role | str, id: str, path: str, *, lasts_s: float | None = None
     ) -> Identity:
         """Write a new credential into a file that only its owner may read.
 
-        Args:
-            id: of the process; a block's is good for all its workers, see `speaks_for`.
-            lasts_s: how long from now on, at most as long as the authority; a day is added.
-
         Raises:
             ConfigurationError: the file cannot be written.
         """
-        subject = Subject(self.run, str(Role(role)), id)
-        until = self._until
-        if lasts_s is not None:
-            until = min(until, _now() + datetime.timedelta(seconds=lasts_s + _SLACK_S))
-        write_private(path, self._sign(subject, until))
+        write_private(path, self.credential(role, id, lasts_s=lasts_s))
         return Identity.read(path)
 
     # --- details -----------------------------------------------------------------------------
 
     def _sign(self, subject: Subject, until: datetime.datetime) -> bytes:
-        """A new key, a certificate for it, and the authority's own, as text."""
         key = ec.generate_private_key(ec.SECP256R1())
         authority_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         certificate = (
