@@ -18,6 +18,7 @@ from treadle.cluster._link import this_party
 from treadle.cluster._pair import pair
 from treadle.cluster._process import new_loop
 from treadle.cluster._rundir import RunDirectory
+from treadle.cluster._security import Identity
 from treadle.cluster._settings import WorkerSettings
 from treadle.serialize import CallSpec, dumps, encode_spec, pack, unpack
 from treadle.store.mapping import Mapper
@@ -209,12 +210,14 @@ class Customer(Ear):
         self.link: Any = None
         self.mapper = Mapper()
 
-    async def dial(self, desk: Desk) -> None:
+    async def dial(self, desk: Desk, identity: Identity | None = None) -> None:
+        addresses = desk.place().addresses
         self.link = await dial(
-            desk.place().addresses,
+            [a for a in addresses if identity is None or a.startswith("tls:")],
             me=this_party("client", self.name, RUN),
             expect=f"worker/{desk.name}",
             ear=self,
+            identity=identity,
         )
 
     async def value(self, ask: int, desk: Desk, id: Any) -> Any:
@@ -236,6 +239,7 @@ async def desk(
     directory: RunDirectory | None = None,
     *,
     limits: worker.Limits | None = None,
+    identity: Identity | None = None,
     **settings: Any,
 ) -> AsyncIterator[Desk]:
     """An agent with two slots, linked, up; and nothing of it left behind."""
@@ -246,6 +250,7 @@ async def desk(
         loop=asyncio.get_running_loop(),
         epoch=time.time_ns(),
         directory=directory,
+        identity=identity,
         limits=limits,
     )
     there = Desk(agent)

@@ -223,6 +223,46 @@ def test_a_dead_zygote_is_replaced_and_accuses_nobody():
     on_a_loop(play)
 
 
+def test_a_zygote_that_does_not_tell_of_a_death_is_replaced():
+    async def play():
+        async with desk() as d:
+            slots = d.slot_pids
+            os.kill(d.agent.slots.zygote_pid, signal.SIGSTOP)
+            os.kill(slots[1], signal.SIGKILL)
+            await until(lambda: len(set(d.slot_pids) - set(slots)) == 2)
+            d.run(2, add, 1, 1)
+            assert await d.value(2) == 2
+
+    on_a_loop(play)
+
+
+def test_the_outcome_of_a_task_does_not_wait_for_a_long_one_behind_it():
+    async def play():
+        async with desk(slots=1) as d:
+            code = d.code(sleep)
+            short = [d.order(n, code, 0, ahead=True) for n in range(1, 5)]
+            d.link.send([*short, d.order(9, code, 60, ahead=True)])
+            for order in short:
+                assert await d.value(order.id) == 0
+            assert 9 not in d.outcomes
+
+    on_a_loop(play)
+
+
+def test_an_agent_that_was_stopped_for_long_takes_what_has_ended_meanwhile_for_ended():
+    """Its clock has gone on, and the time of a task that ended long ago is over."""
+
+    async def play():
+        async with desk(slots=1) as d:
+            d.run(1, sleep, 0.3, walltime_s=1.0)
+            await until(lambda: runner_of(d, 1))
+            time.sleep(1.5)
+            assert await d.value(1) == 0.3
+            assert not d.all(wire.Failed)
+
+    on_a_loop(play)
+
+
 def test_what_is_stopped_is_told_at_once_and_its_process_killed_with_its_children():
     async def play():
         async with desk() as d:

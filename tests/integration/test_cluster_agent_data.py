@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from tests.integration.agent_desk import Customer, Reference, desk, on_a_loop, until
+from tests.integration.agent_desk import RUN, Customer, Reference, desk, on_a_loop, until
 from tests.integration.test_cluster_agent import add, total, zeros
 from treadle import wire
 from treadle.cluster._rundir import RunDirectory
@@ -167,6 +167,58 @@ def test_chunks_that_do_not_come_in_order_end_the_link(folder):
             customer.link.send_chunks(iter([frames[1]]), lambda: None)
             await until(lambda: customer.why is not None)
             assert (9, 4) not in d.agent.store
+
+    on_a_loop(play)
+
+
+@pytest.fixture
+def identities(tmp_path):
+    from treadle.cluster._authority import Authority
+
+    authority = Authority(RUN)
+
+    def issue(role, id):
+        return authority.issue(role, id, str(tmp_path / f"{role}-{id}.pem"))
+
+    return issue
+
+
+def test_to_a_client_of_another_machine_the_bytes_are_sent(identities):
+    async def play():
+        async with desk(identity=identities("worker", "w")) as d:
+            d.run(1, zeros, 1 << 19)
+            made = await d.outcome(1)
+            customer = Customer()
+            await customer.dial(d, identities("client", "user"))
+            customer.link.send([wire.GetData(1, (wire.Attempt(1, made.attempt),))])
+            await until(lambda: sum(len(c[3]) for c in customer.chunks) == made.nbytes)
+            assert not customer.all(wire.Spots)
+            data = b"".join(piece for _, _, _, piece in customer.chunks)
+            assert unpack(data, writable=True)[-1] == (1 << 19) - 1
+            await until(lambda: not d.agent.machine.books.transfers)
+            # A place in memory is of no use from there.
+            nowhere = wire.Spot(os.getpid(), 5, 0, 100)
+            customer.link.send([wire.Give(2, wire.Held(9, 4, 100), nowhere)])
+            (given,) = await until(lambda: customer.all(wire.Given))
+            assert "elsewhere" in given.error
+            customer.close()
+            await until(lambda: customer.why)
+
+    on_a_loop(play)
+
+
+def test_workers_of_different_machines_fetch_from_each_other(identities):
+    async def play():
+        one_is, two_is = identities("worker", "one"), identities("worker", "two")
+        async with (
+            desk(id="one", host="here", identity=one_is) as one,
+            desk(id="two", host="there", identity=two_is) as two,
+        ):
+            two.places["one"] = one.place()
+            one.run(1, zeros, 1 << 19)
+            await one.outcome(1)
+            two.run(3, total, Reference(1), inputs=(one.input(1),), attempt=103)
+            assert await two.value(3) == float(np.arange(1 << 19).sum())
 
     on_a_loop(play)
 

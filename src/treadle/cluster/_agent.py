@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from treadle import wire, worker
 from treadle.cluster._agent_alarm import NEVER, Alarm
 from treadle.cluster._agent_arrivals import Arrivals
-from treadle.cluster._agent_budget import store_budget
+from treadle.cluster._agent_budget import store_budget, usable_memory
 from treadle.cluster._agent_disk import THREADS, Disk
 from treadle.cluster._agent_feeding import Pantry
 from treadle.cluster._agent_output import Output
@@ -313,14 +313,18 @@ class Agent:
 def _machine(
     settings: WorkerSettings, host: str, epoch: int, limits: worker.Limits | None
 ) -> worker.Worker:
-    """The machine of a worker that has these settings."""
+    """The machine of a worker that has these settings, and of what they leave open its share."""
+    store_bytes = settings.store_bytes or store_budget()
+    resources = dict(settings.resources)
+    if "memory" not in resources:  # what the store leaves
+        resources["memory"] = float(max(usable_memory() - store_bytes, 0))
     return worker.Worker(
         settings.id,
         epoch,
         host=host,
         slots=settings.slots,
-        resources=tuple(settings.resources.items()),
-        memory_bytes=settings.store_bytes or store_budget(),
+        resources=tuple(resources.items()),
+        memory_bytes=store_bytes,
         block=settings.block,
         ends_in_s=settings.ends_in_s,
         limits=limits,
