@@ -68,13 +68,17 @@ class Depot(Protocol):
 
 
 class Call:
-    """A call that names objects of its own. They are kept while it lives."""
+    """A call that is more than its bytes. The objects that it names are kept while it lives."""
 
-    __slots__ = ("_depot", "spec", "uses")
+    __slots__ = ("_depot", "embedded", "spec", "uses")
 
-    def __init__(self, spec: bytes, uses: tuple[int, ...], depot: Depot) -> None:
+    def __init__(
+        self, spec: bytes, uses: tuple[int, ...], depot: Depot, embedded: tuple[int, ...] = ()
+    ) -> None:
         self.spec = spec
         self.uses = uses
+        #: Tasks whose results are in it as values, for their scheduler is gone.
+        self.embedded = embedded
         self._depot = depot
 
     def __del__(self) -> None:
@@ -205,6 +209,7 @@ class _Packing:
         self._hoist_bytes = hoist_bytes
         self._number_of = number_of
         self._uses: dict[int, None] = {}
+        self._embedded: dict[int, None] = {}
         self._has_refs = False
 
     def pack(
@@ -234,7 +239,9 @@ class _Packing:
         except BaseException:
             self._depot.drop_data(tuple(self._uses))
             raise
-        return Call(data, tuple(self._uses), self._depot) if self._uses else data
+        if self._uses or self._embedded:
+            return Call(data, tuple(self._uses), self._depot, tuple(self._embedded))
+        return data
 
     def _stand_in(self, value: Any) -> Any:
         """What goes in the place of an argument."""
@@ -245,6 +252,7 @@ class _Packing:
             if self._number_of is not None:
                 number = self._number_of(value)
                 if type(number) is int and (kept := self._depot.kept(number)) is not None:
+                    self._embedded[number] = None
                     return kept.load()
         elif type(value) is list or type(value) is tuple:
             # Such as `inputs`: only whether there is a future among them.

@@ -136,8 +136,11 @@ class Ledger:
             if needs:
                 needs = tuple([base + number for number in needs])
                 if past and (gone := [need for need in needs if need in past]):
-                    self._too_late(task, gone)
-                    continue
+                    here = {base + number for number in getattr(task.call, "embedded", ())}
+                    if not here.issuperset(gone):
+                        self._too_late(task, gone)
+                        continue
+                    needs = tuple([need for need in needs if need not in here])
             call = task.call
             if type(call) is not bytes:
                 needs += self._use(id, call.uses)

@@ -72,7 +72,7 @@ class Session:
         self.home = home
         self.engine = Engine.acquire()
         self.loop: asyncio.AbstractEventLoop = self.engine.loop
-        self.inbox = self.engine.admit(self._take, self._crashed, lambda item: None)
+        self.inbox = self.engine.admit(self._take, self._crashed, self._take_late)
         self.ledger = Ledger(_draw(), name, lease_s, self._value)
         self.ledger.world = world
         self.bond = Bond(home, self.ledger, self, self)
@@ -238,6 +238,13 @@ class Session:
         else:
             item()
 
+    def _take_late(self, item: Any) -> None:
+        """What comes when nothing is handled any more, or was on its way then, ends at once."""
+        try:
+            self._take(item)
+        except Exception:  # noqa: BLE001 - of a process that was forked: its books may be half done
+            _log.exception("what came too late could not be ended")
+
     def _do_prior(self) -> None:
         prior = self._prior
         while prior:
@@ -313,7 +320,9 @@ class Session:
 
     def _touch(self) -> None:
         """Something is to be sent, or told: at the end of this turn."""
-        if not self._dirty:
+        if self.dead is not None or self.bond.state is State.closed:
+            self._deliver()  # there may be no loop any more, and nothing is sent
+        elif not self._dirty:
             self._dirty = True
             self.loop.call_soon(self.flush)
 
@@ -419,6 +428,7 @@ class Session:
     def bereft(self, error: Callable[[], BaseException]) -> None:
         """See `Owner`."""
         self.holders.clear()
+        self._mapper.close()  # it may hold memory of workers that are gone
         asks = self.ledger.end(error)
         for parcel in list(self.parcels.by_id.values()):
             parcel.sent = False
@@ -477,6 +487,7 @@ class Session:
             self.home.end()
             self.engine.dismiss(self.inbox)
         self.parcels.close()
+        self._mapper.close()
         self.engine.release()
 
     def bring_home(self) -> None:

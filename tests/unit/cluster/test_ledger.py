@@ -357,6 +357,19 @@ def test_what_depends_on_what_was_lost_ends_at_once(bench):
     assert fresh.ledger.past == {}
 
 
+def test_what_has_a_kept_result_in_it_needs_no_old_scheduler(bench):
+    bench.admit(task(0))
+    bench.work()
+    bench.ledger.end(_lost)
+    bench.told()
+    fresh = Bench()
+    fresh.ledger = bench.ledger
+    fresh.connect()
+    fresh.admit(SinkTask(1, "f", Call(b"call", (), Pins(), (0,)), (0,)))
+    fresh.work()
+    assert [outcome.error for outcome in fresh.told()] == [None]
+
+
 def test_the_end_is_told_to_all_who_asked(bench):
     ask = bench.ledger.ask(lambda number: wire.WhoHas(number, ()))
     assert bench.ledger.end(_lost) == [ask]
