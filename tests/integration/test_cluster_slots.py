@@ -5,6 +5,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -29,13 +30,19 @@ def run(log_dir: Path, scene: Callable[[Agent], Awaitable[None]], **settings: An
     asyncio.run(play())
 
 
-def with_slot(log_dir: Path, scene: Callable[[SlotEnd], Awaitable[None]], **settings: Any) -> None:
-    """Play a scene with one slot; it must be well at the end."""
+def with_slot(
+    log_dir: Path,
+    scene: Callable[[SlotEnd], Awaitable[None]],
+    *,
+    is_worn: bool = False,
+    **settings: Any,
+) -> None:
+    """Play a scene with one slot; it must be well at the end, if it is not worn."""
 
     async def play(it: Agent) -> None:
         slot = await it.slot()
         await scene(slot)
-        assert await slot.is_well()
+        assert is_worn or await slot.is_well()
 
     run(log_dir, play, **settings)
 
@@ -158,6 +165,10 @@ def crash() -> None:
     ctypes.string_at(0)
 
 
+def terminate_itself() -> None:
+    os.kill(os.getpid(), 15)
+
+
 def close_all() -> None:
     os.closerange(0, 100_000)
 
@@ -172,6 +183,7 @@ def exec_other() -> None:
         (exit_hard, 7),
         (crash, -signal.SIGSEGV),
         (os.abort, -signal.SIGABRT),
+        (terminate_itself, -signal.SIGTERM),
         (close_all, 76),
         (exec_other, 0),
     ],
@@ -490,6 +502,15 @@ def test_closed_streams_are_opened_again(tmp_path: Path) -> None:
     with_slot(tmp_path, scene)
 
 
+async def does_nothing_more(slot: SlotEnd) -> None:
+    slot.put(abs, -1)
+    await asyncio.sleep(0.05)
+    assert slot.reports.empty()
+    task = decode_for_slot(slot.feed_out.recv(1 << 20, socket.MSG_DONTWAIT))
+    assert isinstance(task, Task)
+    assert task.attempt == slot.attempt
+
+
 def be_nice() -> None:
     os.nice(1)
 
@@ -507,8 +528,9 @@ def test_what_cannot_be_put_back_makes_a_slot_worn(
         worn = await slot.report()
         assert isinstance(worn, Worn)
         assert "cannot be undone" in worn.why
+        await does_nothing_more(slot)
 
-    with_slot(tmp_path, scene)
+    with_slot(tmp_path, scene, is_worn=True)
 
 
 def test_a_limit_that_was_lowered_is_raised_again(tmp_path: Path) -> None:
@@ -560,7 +582,7 @@ def test_a_slot_that_has_grown_is_worn(tmp_path: Path) -> None:
         assert isinstance(worn, Worn)
         assert "MiB" in worn.why
 
-    with_slot(tmp_path, scene, recycle_bytes=20 << 20)
+    with_slot(tmp_path, scene, is_worn=True, recycle_bytes=20 << 20)
 
 
 def test_a_slot_that_runs_out_of_descriptors_is_worn(tmp_path: Path) -> None:
@@ -587,7 +609,7 @@ def run_limited(tmp_path: Path, scene: Callable[[SlotEnd], Awaitable[None]]) -> 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
     try:
-        with_slot(tmp_path, scene)
+        with_slot(tmp_path, scene, is_worn=True)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 

@@ -102,6 +102,7 @@ class Slot:
             why = Rows(self, task).run() if task.rows else run(task)
             if why:
                 self.channel.say(Worn(why))
+                self.channel.wait_end()
 
     def run(self, task: Task) -> str:
         """Run a task and tell how it ended. Returns why this process should be replaced, or ''."""

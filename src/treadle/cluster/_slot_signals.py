@@ -1,8 +1,9 @@
 """Signals to a slot, and what becomes of a process that a task has forked.
 
-SIGINT is a task's `KeyboardInterrupt`, and means nothing between tasks. SIGTERM means nothing: a
-batch system sends it to all processes of a job, and it is the agent that ends slots. Both mean
-what they mean anywhere in what a task starts; an ignored signal would stay ignored there.
+SIGINT is a task's `KeyboardInterrupt`, and means nothing between tasks. SIGTERM means nothing when
+it comes from outside: a batch system sends it to all processes of a job, and it is the agent that
+ends slots. Who sends it to himself ends. Both mean what they mean anywhere in what a task starts;
+an ignored signal would stay ignored there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import signal
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from treadle.cluster._slot_watch import wrap
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -34,6 +37,9 @@ class Signals:
         """From now on."""
         signal.signal(signal.SIGINT, self._on_interrupt)
         signal.signal(signal.SIGTERM, _ignore)
+        wrap(os, "kill", _before_kill)
+        wrap(os, "killpg", _before_killpg)
+        wrap(signal, "raise_signal", _before_raise)
         os.register_at_fork(
             before=self._before_fork,
             after_in_parent=self._after_fork_in_parent,
@@ -78,6 +84,21 @@ def leave_child(error: BaseException | None) -> NoReturn:
         except (OSError, ValueError):  # closed
             pass
     os._exit(code & 0xFF)
+
+
+def _before_kill(pid: int, number: int) -> None:
+    if pid in (os.getpid(), 0, -os.getpgrp()):
+        _before_raise(number)
+
+
+def _before_killpg(group: int, number: int) -> None:
+    if group in (os.getpgrp(), 0):
+        _before_raise(number)
+
+
+def _before_raise(number: int) -> None:
+    if number == signal.SIGTERM and signal.getsignal(signal.SIGTERM) is _ignore:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

@@ -81,16 +81,11 @@ class Watch:
             self._wrap(os, (name,), functools.partial(self._on_for_good, name))
 
     def _wrap(self, module: ModuleType, names: tuple[str, ...], note: Callable[[], None]) -> None:
+        def before(*args: Any, **kwargs: Any) -> None:
+            note()
+
         for name in names:
-            func = getattr(module, name, None)
-            if func is None:
-                continue
-            noting = _noting(func, note)
-            # `os.chdir` says of itself that it is `posix.chdir`, and so it is found when pickled.
-            home = sys.modules.get(func.__module__ or "", module)
-            for place in {module, home}:
-                if getattr(place, name, None) is func:
-                    setattr(place, name, noting)
+            wrap(module, name, before)
 
     def _on_environment(self) -> None:
         self.any = self.environment = True
@@ -112,10 +107,19 @@ class Watch:
         self.for_good = name
 
 
-def _noting(func: Callable[..., Any], note: Callable[[], None]) -> Callable[..., Any]:
+def wrap(module: ModuleType, name: str, before: Callable[..., None]) -> None:
+    """Have `before` called, with the same arguments, before a function of a module is."""
+    func = getattr(module, name, None)
+    if func is None:
+        return
+
     @functools.wraps(func)
-    def noting(*args: Any, **kwargs: Any) -> Any:
-        note()
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        before(*args, **kwargs)
         return func(*args, **kwargs)
 
-    return noting
+    # `os.chdir` says of itself that it is `posix.chdir`, and so it is found when it is pickled.
+    home = sys.modules.get(func.__module__ or "", module)
+    for place in {module, home}:
+        if getattr(place, name, None) is func:
+            setattr(place, name, wrapped)

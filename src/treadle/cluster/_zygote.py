@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from treadle.cluster._settings import WorkerSettings
+from treadle.store.mapping import warm_up
 
 #: Exit code of what could not be started.
 EX_OSERR = 71
@@ -122,6 +123,7 @@ class Zygote:
         """Import what slots are to have, and leave it to the garbage collector no more."""
         # Most programs' functions travel by value, and each slot would have to import this.
         importlib.import_module("cloudpickle")
+        warm_up()
         failed = preload(self._settings.preload)
         left = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
         if left or _thread._count():

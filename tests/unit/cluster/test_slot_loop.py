@@ -447,18 +447,27 @@ def test_what_a_task_prints_is_counted(desk: Desk) -> None:
     assert report.printed == (5, 7)
 
 
-def test_a_slot_that_cannot_be_mended_says_so_after_the_outcome(desk: Desk) -> None:
-    desk.surroundings.error = CannotMend("it is bent")
-    report, worn = desk.serve(call(add, 1, 2))
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [(CannotMend("it is bent"), "it is bent"), (RuntimeError("no"), "RuntimeError")],
+)
+def test_a_slot_that_cannot_be_mended_says_so_and_does_no_more(
+    desk: Desk, error: Exception, why: str
+) -> None:
+    class Ended(Exception):
+        pass
+
+    def end() -> None:
+        raise Ended
+
+    desk.surroundings.error = error
+    desk.channel.wait_end = end  # type: ignore[method-assign, assignment]
+    with pytest.raises(Ended):
+        desk.serve(call(add, 1, 2))
+    report, worn = desk.heard()
     assert value_of(report) == 3
-    assert worn == Worn("it is bent")
-
-
-def test_whatever_goes_wrong_with_mending_makes_a_slot_worn(desk: Desk) -> None:
-    desk.surroundings.error = RuntimeError("boom")
-    _, worn = desk.serve(call(add, 1, 2))
     assert isinstance(worn, Worn)
-    assert "RuntimeError" in worn.why
+    assert why in worn.why
 
 
 # --- actors ------------------------------------------------------------------------------------
