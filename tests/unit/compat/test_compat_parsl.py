@@ -74,7 +74,7 @@ def test_what_this_version_has_to_have_is_there() -> None:
         "app.app.python_app", "app.app.bash_app", "app.app.join_app",
         "app.errors.BashExitFailure", "app.errors.AppTimeout", "app.errors.MissingOutputs",
         "app.futures.DataFuture", "concurrent.ParslPoolExecutor", "config.Config",
-        "configs.local_threads.config", "dataflow.dependency_resolvers.DEEP_DEPENDENCY_RESOLVER",
+        "configs.htex_local.config", "configs.local_threads.config", "dataflow.dependency_resolvers.DEEP_DEPENDENCY_RESOLVER",
         "dataflow.dflow.DataFlowKernel", "dataflow.dflow.DataFlowKernelLoader",
         "dataflow.errors.DependencyError", "dataflow.errors.JoinError",
         "dataflow.errors.BadCheckpoint", "dataflow.futures.AppFuture",

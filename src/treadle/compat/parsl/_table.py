@@ -70,7 +70,7 @@ TABLE: Final[dict[str, Row]] = {
     "config": _row("treadle.config", "Config"),
     "configs": _row("", ""),
     "configs.local_threads": _row("treadle.compat.parsl._local_threads", "config"),
-    "configs.htex_local": _row("", "config"),
+    "configs.htex_local": _row("treadle.compat.parsl._htex_local", "config"),
     "errors": _row(
         "treadle.errors",
         "ParslError ConfigurationError OptionalModuleMissing InternalConsistencyError "
