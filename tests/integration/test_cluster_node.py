@@ -304,3 +304,25 @@ def test_a_file_in_the_working_directory_is_no_module_of_the_engine(tmp_path, mo
     client = NodeClient().spawn(settings(tmp_path))
     assert client.value_of(client.submit(double, 2)) == 4
     client.close()
+
+
+def four_kilobytes(n):
+    return b"%4000d" % n
+
+
+def test_a_client_that_does_not_read_costs_the_others_nothing(tmp_path):
+    from treadle.cluster._connection import read_connection
+
+    file = tmp_path / "connection.json"
+    slow = NodeClient().spawn(settings(tmp_path, connection_file=str(file), validate=False))
+    other = NodeClient("other", session=8).dial(read_connection(str(file)).addresses)
+    many = 6_000  # more than its link holds
+    numbers = [slow.submit(four_kilobytes, n) for n in range(many)]
+    slow.say()
+    last = other.submit(double, 1)  # behind all of these
+    assert other.value_of(last, 30) == 2
+    assert psutil.Process(slow.node.pid).memory_info().rss < 500e6
+    assert len(slow.got(wire.Done)) < many
+    assert [int(slow.value_of(n, 30)) for n in numbers] == list(range(many))
+    other.close()
+    slow.close()
