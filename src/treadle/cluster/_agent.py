@@ -84,7 +84,7 @@ class Agent:
         self._alarm = Alarm(loop, self._ring, time.monotonic)
         #: When to look what slots have begun.
         self._look_at = NEVER
-        self._stepping = self._catching_up = False
+        self._stepping = False
         #: What came while orders were carried out: (event, source).
         self._later: deque[tuple[Any, str]] = deque()
         self._started = self._closed = self._over = False
@@ -180,7 +180,7 @@ class Agent:
             return
         wake_at = self.machine.wake_at
         if wake_at is not None and time.monotonic() - wake_at > _LATE_S:
-            self._catch_up()
+            event, source = self._catch_up(event, source)
         self._stepping = True
         try:
             self._step(event, source)
@@ -254,15 +254,17 @@ class Agent:
             if at < self._alarm.at:
                 self._alarm.want(at)
 
-    def _catch_up(self) -> None:
-        """We have slept for long, or were stopped: what slots have said meanwhile comes first, else
-        they would be judged by the clock alone."""
-        if not self._catching_up:
-            self._catching_up = True
-            try:
-                self.slots.hear_all()
-            finally:
-                self._catching_up = False
+    def _catch_up(self, event: Any, source: str) -> tuple[Any, str]:
+        """We have slept for long, or were stopped: what slots have said meanwhile is told together
+        with what is to be told, else they would be judged by the clock alone."""
+        heard = self.slots.hear_all()
+        if not heard:
+            return event, source
+        if source == worker.SHELL:
+            events = event if isinstance(event, list) else [event]
+            return [*events, *heard], source
+        self._later.append((event, source))
+        return heard, worker.SHELL
 
     def _ring(self) -> None:
         if self._closed or self._over:

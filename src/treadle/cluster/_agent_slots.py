@@ -242,13 +242,12 @@ class Slots:
             if slot.fed and not self._looked_after:
                 self._look_after()
 
-    def hear_all(self) -> None:
-        """Hear all that has been said: it was more than one turn of the loop ago."""
+    def hear_all(self) -> list[ShellEvent]:
+        """All that has been said and nobody has heard."""
         events: list[ShellEvent] = []
         for slot in self.ends.values():
             events += self._last_words(slot)
-        if events:
-            self._tell(events)
+        return events
 
     def _last_words(self, slot: SlotEnd) -> list[ShellEvent]:
         """All that a slot has said and nobody has heard, and what it holds back."""
