@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from dataclasses import dataclass
@@ -44,8 +46,8 @@ def play(seed: int, directory: Path) -> Round:
     delay_s = dice.random() ** 2 * 0.8
     mark = uuid.uuid4().hex
     family = Family(mark)
-    runtime = directory / "r"
-    runtime.mkdir(mode=0o700)
+    # Short: the path of a socket in it has a limit.
+    runtime = Path(tempfile.mkdtemp(prefix="treadle-kill-"))
     environment = {
         **os.environ,
         MARK: mark,
@@ -65,6 +67,7 @@ def play(seed: int, directory: Path) -> Round:
             if left and not complaint:
                 complaint = f"left behind after {GONE_S:g} s:\n{describe(left)}"
             family.end()
+            shutil.rmtree(runtime, ignore_errors=True)
             user.kill()
             user.wait()
             if user.stdout is not None:
