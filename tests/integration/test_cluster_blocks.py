@@ -229,3 +229,21 @@ def test_who_leaves_in_haste_does_not_wait_for_what_runs(make, run_dir, tmp_path
         stumble()
     assert forever[0].exception() is not None
     until(lambda: processes_of(run_dir) == set())
+
+
+def test_the_first_task_calls_for_a_block(run_dir):
+    executor = ClusterExecutor(slots=1, provider=LocalProvider(init_blocks=0))
+    with treadle.load(config(run_dir, executor, strategy_period=3600)):
+        assert double(1).result() == 2
+
+
+def test_without_a_kernel_blocks_are_your_own_affair(run_dir):
+    with ClusterExecutor(slots=1, provider=LocalProvider()) as executor:
+        executor.run_dir = str(run_dir)
+        executor.start()
+        with pytest.raises(RuntimeError, match="nobody starts any"):
+            executor.submit(abs, {}, -3)
+        assert executor.scale_out() == ["0"]
+        assert executor.submit(abs, {}, -3).result() == 3
+    assert states(executor) == [JobState.SCALED_IN]
+    assert processes_of(run_dir) == set()

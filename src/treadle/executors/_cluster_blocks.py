@@ -289,6 +289,21 @@ class ClusterOfBlocks(BlockProviderExecutor):
             words += ["--most-slots", str(self._most_slots)]
         return words
 
+    def _call_for_blocks(self, session: Session) -> None:
+        """A task comes. If it is the first one for a while, blocks may have to come, too.
+
+        Raises:
+            RuntimeError: none will ever come.
+        """
+        if self._on_nudge is not None:
+            if not session.ledger.open:
+                self.nudge()
+        elif not self._books.wanted():
+            raise RuntimeError(
+                f"executor {self.label!r} has no block, and nobody starts any: use it in a kernel, "
+                f"treadle.load(Config([executor])), or call its scale_out() yourself"
+            )
+
     @property
     def workers_per_node(self) -> int | float:
         """How many tasks a node runs at once: as workers say, or as this machine would."""

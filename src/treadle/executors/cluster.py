@@ -256,6 +256,8 @@ class ClusterExecutor(ClusterOfBlocks, RepresentationMixin):
         session, packer = self._running()
         options = self.options(resource_specification or {}, 0)
         call = packer.pack(func, args, kwargs)
+        if self._provider is not None:
+            self._call_for_blocks(session)
         number = next(self._numbers)
         future = CallFuture(number, self._stop)
         self._calls[number] = future
@@ -360,8 +362,13 @@ class _Sink:
         self.pack = packer.pack
         self.pack_rows = packer.pack_rows
         self.options = executor.options
-        self.admit = session.admit
+        self.admit = session.admit if executor.provider is None else self._admit
         self.release = session.release
+
+    def _admit(self, tasks: Sequence[SinkTask]) -> None:
+        """See `TaskSink`; with blocks, which may have to come first."""
+        self._executor._call_for_blocks(self._session)
+        self._session.admit(tasks)
 
     def cancel(self, ids: Sequence[int]) -> None:
         """See `TaskSink`."""
