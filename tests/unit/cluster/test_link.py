@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 from collections.abc import Iterator
 
@@ -29,6 +30,8 @@ from treadle.wire import (
     ClientBeat,
     Code,
     Drain,
+    FrameReader,
+    Handshake,
     Kind,
     Leave,
     Message,
@@ -460,6 +463,31 @@ async def refused(me, other, *, expect=None):
     return str(raised.value)
 
 
+def test_what_comes_behind_the_welcome_is_heard_when_the_link_has_been_given(kind):
+    given: list[Link] = []
+
+    class Later(Listening):
+        def heard(self, link, messages):
+            assert given == [link]
+            super().heard(link, messages)
+
+    async def main() -> None:
+        loop, ear = asyncio.get_running_loop(), Later()
+        a, b = socket.socketpair()
+        b.settimeout(4)
+        future = adopt(a, me=CLIENT, opens=True, expect=None, ear_for=lambda _: ear, loop=loop)
+        (hello,) = FrameReader().feed(await loop.run_in_executor(None, b.recv, 1 << 16))
+        welcome = Handshake(SCHEDULER, opens=False).handle(hello).answer
+        assert welcome is not None
+        b.sendall(welcome + frame(encode([Beaten(1)])) + frame(encode([Beaten(2)])))
+        given.append(await future)
+        await until(lambda: ear.messages == [Beaten(1), Beaten(2)])
+        b.close()
+        await until(lambda: ear.ends)
+
+    run_on(kind, main())
+
+
 def test_another_minor_python_is_refused_with_both_versions(kind):
     async def main() -> None:
         worker = this_party("worker", "w", RUN)
@@ -536,6 +564,7 @@ def test_a_child_that_was_forked_lets_go_of_the_link(kind):
         ready, go = os.pipe(), os.pipe()
         pid = os.fork()
         if pid == 0:  # the child holds the link's descriptor until it forsakes it
+            signal.alarm(8)
             link.forsake()
             os.write(ready[1], b"x")
             os.read(go[0], 1)
