@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -214,10 +215,16 @@ def test_a_scheduler_that_lingers_ends_when_nobody_has_come_for_so_long(programs
     assert programs.scheduler("--linger", "0.3").wait(20) == 0
 
 
-def test_a_scheduler_that_lingers_ends_when_its_last_client_says_goodbye(programs, client):
-    scheduler = programs.scheduler("--linger", "60")
-    client().close()
-    assert scheduler.wait(20) == 0
+def test_a_scheduler_that_lingers_stays_for_its_clients_and_so_long_after_them(programs, client):
+    scheduler = programs.scheduler("--linger", "1.5")
+    one = client()
+    for _ in range(8):
+        one.do(asyncio.sleep(0.25))
+        one.say(wire.ClientBeat(1))
+    assert scheduler.poll() is None
+    one.close()
+    client(name="client/two", session=8)
+    assert scheduler.poll() is None
 
 
 def test_files_with_secrets_are_their_owners_alone(programs, tmp_path):

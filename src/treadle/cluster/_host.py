@@ -6,7 +6,6 @@ import os
 import socket
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from treadle.cluster._connection import Connection, read_connection, write_connection
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from treadle.cluster._authority import Authority
     from treadle.cluster._link import Link
     from treadle.cluster._server_peers import Peer
     from treadle.cluster._settings import SchedulerSettings
@@ -107,21 +105,12 @@ class Host:
             hosts=settings.addresses,
             ports=settings.ports,
         )
-        self.server.issue = partial(self._issue, authority)
+        self.server.issue = partial(authority.credential, Role.worker)
         if settings.connection_file:
             self._credential = credential_beside(settings.connection_file, Role.client)
             authority.issue(Role.client, CLIENT, self._credential)
             worker = credential_beside(settings.connection_file, Role.worker)
             authority.issue(Role.worker, WORKER, worker)
-
-    def _issue(self, authority: Authority, block: str) -> bytes:
-        """The credential of a block."""
-        path = os.path.join(self.directory.path, f"block-{os.urandom(4).hex()}")
-        authority.issue(Role.worker, block, path)
-        try:
-            return Path(path).read_bytes()
-        finally:
-            os.unlink(path)
 
     def close(self, why: str) -> None:
         """End all links, and take away what says that there is a scheduler."""

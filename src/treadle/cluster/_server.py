@@ -89,9 +89,8 @@ class SchedulerServer:
         self.links: dict[Peer, None] = {}
         #: What was dropped, by reason.
         self.dropped: dict[str, int] = {}
-        #: When the last client left (at first: when this began), and whether it said goodbye.
+        #: Since when there has been no client; None while there is one.
         self.alone_since: float | None = clock()
-        self.goodbye = False
         #: Blocks for which nobody may speak any longer.
         self.revoked: dict[str, None] = {}
         #: How many workers of each block have ever come.
@@ -248,7 +247,6 @@ class SchedulerServer:
         self._step(LinkLost(peer.name), SHELL, None)
         if not peer.is_worker and not any(not other.is_worker for other in self.peers.values()):
             self.alone_since = self._clock()
-            self.goodbye = peer.goodbye
             self.on_clients()
 
     def _pass_on(self, message: wire.Printed) -> None:

@@ -47,10 +47,11 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
 
 class SchedulerSettings(Struct, frozen=True, kw_only=True):
     """One scheduler. `run_dir`: a private directory for its sockets, which its owner holds; empty:
-    it makes one of its own, and takes it away at its end. `beat_s`, `lease_s`, `prefetch_s`, `deaths`: see `treadle.scheduler.Policy`.
+    it makes one of its own, and takes it away at its end. `beat_s`, `lease_s`, `prefetch_s`,
+    `deaths`: see `treadle.scheduler.Policy`.
 
-    `listen_tls`: it takes links from other machines too. `linger_s`: so long after its last client
-    has gone without a goodbye it ends; None: never.
+    `listen_tls`: it takes links from other machines too. `linger_s`: without a client for so long,
+    one that has no owner ends; None: never.
     """
 
     run: str

@@ -1,7 +1,7 @@
 """A scheduler in a process of its own: for several programs, or for workers elsewhere.
 
-It ends when it is told to, or, if it was told how long to linger, when nobody has used it for so
-long: at once when the last client has said goodbye.
+It ends when it is told to, or, if it was told how long to linger, when it has had no client for so
+long.
 """
 
 from __future__ import annotations
@@ -63,9 +63,6 @@ class Standalone:
         server, linger_s = self.host.server, self._settings.linger_s
         if linger_s is None or server.alone_since is None:
             return
-        if server.goodbye:
-            self._process.end(0, "its last client has said goodbye")
-        else:
-            self._timer = self._process.loop.call_later(
-                linger_s, self._process.end, 0, f"no client for {linger_s:g} s"
-            )
+        self._timer = self._process.loop.call_later(
+            linger_s, self._process.end, 0, f"no client for {linger_s:g} s"
+        )
