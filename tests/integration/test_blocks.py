@@ -231,3 +231,45 @@ def test_a_batch_system_that_refuses_is_not_asked_again_and_again(run_dir):
     toy.set_bad_state_and_fail_all(RuntimeError("given up"))
     assert future.exception() is not None
     kernel.cleanup()
+
+
+class Hanging(LocalProvider):
+    """A batch system whose command does not come back."""
+
+    def __init__(self):
+        super().__init__()
+        self.hangs = threading.Event()
+        self.goes_on = threading.Event()
+
+    def status(self, job_ids):
+        if self.hangs.is_set():
+            self.goes_on.wait(30)
+        return super().status(job_ids)
+
+
+def test_a_provider_that_hangs_does_not_keep_the_kernel_from_ending(run_dir, monkeypatch, caplog):
+    monkeypatch.setattr("treadle.jobs._watch._JOIN_S", 0.2)
+    provider = Hanging()
+    toy = Toy(provider=provider)
+    kernel = treadle.load(config(run_dir, toy))
+    pid = which_process().result()
+    provider.hangs.set()
+    threading.Event().wait(0.5)  # until it is asked
+    kernel.cleanup()
+    assert "its provider hangs; these jobs may still be there: ['" in caplog.text
+    provider.goes_on.set()
+    provider.hangs.clear()
+    toy.end_blocks()
+    until(lambda: not alive(pid))
+
+
+def test_another_executor_does_not_wait_for_a_provider_that_hangs(run_dir):
+    provider = Hanging()
+    slow, quick = Toy("slow", provider=provider), Toy("quick", provider=LocalProvider())
+    run_on_quick = python_app(os.getpid, executors=["quick"])
+    with treadle.load(
+        Config([slow, quick], run_dir=run_dir, strategy_period=0.05, initialize_logging=False)
+    ):
+        provider.hangs.set()
+        assert run_on_quick().result() != os.getpid()
+        provider.goes_on.set()

@@ -247,3 +247,21 @@ def test_without_a_kernel_blocks_are_your_own_affair(run_dir):
         assert executor.submit(abs, {}, -3).result() == 3
     assert states(executor) == [JobState.SCALED_IN]
     assert processes_of(run_dir) == set()
+
+
+class Far(LocalProvider):
+    """As if its blocks were on other machines."""
+
+    runs_here = False
+
+
+def test_blocks_on_other_machines_prove_themselves_over_tls(run_dir):
+    executor = ClusterExecutor(slots=1, provider=Far(), address="127.0.0.1")
+    with treadle.load(config(run_dir, executor)):
+        assert double(double(21)).result() == 84
+        (credential,) = Path(run_dir).rglob("block-0.pem")
+        assert credential.stat().st_mode & 0o077 == 0
+        (script,) = Path(run_dir).rglob("*block-0.sh")
+        assert f"--credential {credential}" in script.read_text()
+    assert list(Path(run_dir).rglob("*.pem")) == []
+    assert processes_of(run_dir) == set()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _log = logger("jobs")
 
-#: Between two looks while the kernel waits for the last tasks.
+#: Between two looks of a kernel that waits for the last tasks: executors need not tell.
 _CLOSING_NAP_S = 0.05
 _SHORTEST_NAP_S = 0.01
 #: Between two looks while a block is on trial, where asking is cheap.
@@ -38,7 +38,6 @@ _MOST_BACK_OFF = 10
 _REMINDER_S = 60.0
 #: How long the thread may take to end: a look under way may be in a command of the provider's.
 _JOIN_S = 10.0
-_LOOK_UP_S = 1.0
 
 
 class Watched(Protocol):
@@ -99,8 +98,6 @@ class Watch:
         self._released = False
         self._closing = False
         self._stopped = False
-        #: Set when the last task has ended, or when there is no sense in waiting for it.
-        self._idle = threading.Event()
         self._thread: threading.Thread | None = None
 
     # --- from any thread --------------------------------------------------------------------------
@@ -129,8 +126,11 @@ class Watch:
         self._wake.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(_JOIN_S)
-            if self._thread.is_alive():
-                _log.warning("executor %s: its provider hangs", self._executor.label)
+            if self._thread.is_alive():  # nobody else shall hang with it
+                jobs = getattr(self._executor, "blocks_to_job_id", {})
+                text = "executor %s: its provider hangs; these jobs may still be there: %s"
+                _log.warning(text, self._executor.label, list(jobs.values()))
+                return
         self._end_blocks()
 
     def explain(self) -> str:
@@ -139,11 +139,11 @@ class Watch:
         return self._scaler.explain(self._clock(), messages)
 
     def _wait_until_idle(self) -> None:
+        """Wait until there is no open task, or no sense in waiting. Ctrl-C may strike at any time."""
         reminder = self._clock() + _REMINDER_S
-        # Not in one go: a Ctrl-C that strikes just before a wait begins wakes nobody.
-        while self._thread is not None and not self._idle.wait(_LOOK_UP_S):
-            if not self._thread.is_alive():
-                return
+        while self._tasks() > 0 and not self._executor.bad_state_is_set:
+            if self._thread is None or not self._thread.is_alive():
+                return  # nobody starts a block any more
             if self._clock() >= reminder:
                 reminder = self._clock() + _REMINDER_S
                 _log.info(
@@ -152,6 +152,7 @@ class Watch:
                     self._executor.label,
                     self.explain(),
                 )
+            time.sleep(_CLOSING_NAP_S)
 
     # --- the thread -------------------------------------------------------------------------------
 
@@ -162,22 +163,14 @@ class Watch:
                 self.look()
             except Exception:  # noqa: BLE001 - of executors and providers, which anybody may write
                 _log.exception("executor %s: its blocks cannot be looked after", self._label())
-            if self._closing and not self._stopped:
-                self._look_whether_idle()
             self._wake.wait(self._nap_s())
 
     def _label(self) -> object:
         return getattr(self._executor, "label", self._executor)
 
-    def _look_whether_idle(self) -> None:
-        if self._executor.bad_state_is_set or self._tasks() <= 0:
-            self._idle.set()
-
     def _nap_s(self) -> float:
         nap_s = self._period_s
-        if self._closing:
-            nap_s = _CLOSING_NAP_S
-        elif self._scaler.history.unproven and self._interval_s() <= _TRIAL_NAP_S:
+        if self._scaler.history.unproven and self._interval_s() <= _TRIAL_NAP_S:
             nap_s = min(nap_s, _TRIAL_NAP_S)
         if self._scaler.wake_at is not None:
             nap_s = min(nap_s, self._scaler.wake_at - self._clock())
