@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 
 from treadle import wire
 from treadle.client._futures import ClientFuture
-from treadle.client._homes import home_at, home_here
+from treadle.client._homes import CONNECTION_FILE, home_at, home_here
 from treadle.client._nests import LEFT_OUT, each, replaced
 from treadle.cluster._calls import Call, CallPacker
 from treadle.cluster._session import Session
@@ -76,6 +76,8 @@ class Client:
             home = home_at(address, options)
         self._lock = threading.Lock()
         self._futures: WeakValueDictionary[TaskId, ClientFuture[Any]] = WeakValueDictionary()
+        #: Futures that somebody wants to hear of: they stay until they are done.
+        self._heard_of: dict[ClientFuture[Any], None] = {}
         #: Results of which the last future is gone.
         self._forgotten: deque[TaskId] = deque()
         self._sweeping = False
@@ -279,6 +281,7 @@ class Client:
         session = self._session
         session.cancel([future.id for future in mine], force=force, reason=reason)
         for future in mine:
+            self._heard_of.pop(future, None)
             future._stop()
 
     # --- questions -------------------------------------------------------------------------------
@@ -325,10 +328,14 @@ class Client:
 
     @property
     def connection_file(self) -> str | None:
-        """What other clients are given as an address to work with the same cluster."""
+        """What other clients are given as an address to work with the same cluster, once it runs.
+
+        None if it is somebody else's.
+        """
         home: Any = self._session.home
+        self._running().wait_until_welcome(_HELLO_S)
         directory = getattr(home, "directory", "")
-        return os.path.join(directory, "connection.json") if directory else None
+        return os.path.join(directory, CONNECTION_FILE) if directory else None
 
     def close(self) -> None:
         """Let go of all results and end, with the cluster if it is the client's own."""
@@ -361,6 +368,10 @@ class Client:
             self._sweeping = True
             self._session.engine.call_soon(self._sweep)
 
+    def hold(self, future: ClientFuture[Any]) -> None:
+        """See `Owner`."""
+        self._heard_of[future] = None
+
     # --- on the engine thread --------------------------------------------------------------------
 
     def _running(self) -> Session:
@@ -392,6 +403,7 @@ class Client:
             future = self._futures.get(base + id if isinstance(id, int) else id)
             if future is None:
                 continue
+            self._heard_of.pop(future, None)
             if outcome.value is not None:
                 future._arrive(outcome.value)
             elif outcome.cancelled:

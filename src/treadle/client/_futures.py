@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from treadle.dataflow._lazy import OPEN, LazyFuture
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from treadle.dataflow._sink import RemoteValue
     from treadle.wire import TaskId
 
@@ -22,6 +24,9 @@ class Owner(Protocol):
 
     def cancel(self, futures: Any, *, force: bool = False, reason: str = "") -> None:
         """Stop the tasks of these futures."""
+
+    def hold(self, future: ClientFuture[Any]) -> None:
+        """Keep this future until it is done: somebody wants to hear of it."""
 
     def forget(self, id: TaskId) -> None:
         """The last future of this result is gone. Takes no lock: a garbage collector says it."""
@@ -97,6 +102,12 @@ class ClientFuture(LazyFuture[T]):
         if remote is not None:
             self._result = remote.load(timeout)
             self._remote = None
+
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
+        """Call `fn(future)` once it is done; the future is kept until then."""
+        if self._state in OPEN:
+            self._client.hold(self)
+        LazyFuture.add_done_callback(self, fn)
 
     def bring(self, then: Callable[[], None]) -> None:
         """Have the value brought to this machine, once the outcome is known; then call this."""

@@ -108,14 +108,21 @@ def lost(b: Ledger, message: wire.Lost) -> None:
 def _tell_error(b: Ledger, message: wire.Erred, name: str) -> None:
     failure, blame = message.failure, message.blame
     whose = blame - b.base if type(blame) is int else None
+    own = blame == message.id
     b.tell(
         message.id,
         error=partial(error_of, failure, f"{b.shown(blame)} ({name})"),
         text=text_of(failure),
-        blame=None if blame == message.id else whose,
+        blame=None if own else whose,
         tries=tries_of(_before(message)),
         rows=message.rows,
+        dependency=own and failure.kind == "exception" and _is_of_others(failure.type),
     )
+
+
+def _is_of_others(type_name: str) -> bool:
+    """Whether an app has raised what a kernel raises for the failure of another task."""
+    return type_name.rpartition(".")[2] in ("DependencyError", "JoinError")
 
 
 def _stop_rest(b: Ledger, bundle: Bundle, id: int, rows: int) -> None:

@@ -116,6 +116,13 @@ class Ledger:
             found += [part for part in bundle.parts.values() if part is not ENDED]
         return found
 
+    def inline_ids(self) -> list[TaskId]:
+        """Results that need nobody's help to be loaded: the first row of each part of a map."""
+        found = [id for id, was in self.wants.items() if getattr(was, "is_here", False)]
+        for bundle in self.bundles:
+            found += [id for id, part in bundle.parts.items() if getattr(part, "is_here", False)]
+        return found
+
     def is_open(self, id: TaskId) -> bool:
         """Whether a task, or a bundle, has not ended."""
         bundle = self.bundles.find(id)
@@ -202,6 +209,21 @@ class Ledger:
                 self.past.pop(id, None)
         if gone:
             self.say(wire.Release(tuple(gone)))
+
+    def keep_here(self, id: TaskId) -> None:
+        """A result is here for good: the scheduler need not keep it, and need not be asked."""
+        was = self.wants.pop(id, None)
+        bundle = self.bundles.find(id)
+        if was is not None:
+            self.let_go(id)
+            self.say(wire.Release((id,)))
+        elif bundle is not None and isinstance(id, int) and id in bundle.parts:
+            was = bundle.parts[id]
+            gone: list[TaskId] = []
+            self._release_rows(bundle, id, gone)
+            self.say(wire.Release(tuple(gone)))
+        if was is not None:
+            self.past[id] = was
 
     def cancel(self, ids: Iterable[TaskId], *, force: bool = False, reason: str = "") -> None:
         """Stop these; nothing is told of them any more. Of a bundle, all that is open."""
@@ -328,10 +350,11 @@ class Ledger:
         blame: int | None = None,
         tries: Sequence[Try] = (),
         rows: int = 1,
+        dependency: bool = False,
     ) -> None:
         """One outcome goes up."""
         number: Any = id - self.base if type(id) is int else id
-        outcome = SinkOutcome(number, value, error, text, cancelled, blame, tries, rows)
+        outcome = SinkOutcome(number, value, error, text, cancelled, blame, tries, rows, dependency)
         if type(number) is not int or number >= CALLS:
             self.called.append(outcome)
         else:

@@ -47,10 +47,13 @@ class Bringer(Protocol):
 class InlineValue:
     """A result that came with its outcome."""
 
-    __slots__ = ("_call", "data", "listed")
+    __slots__ = ("_call", "data", "listed", "type")
 
-    def __init__(self, data: bytes, call: Callable[[Callable[[], None]], None], listed: bool):
+    def __init__(
+        self, data: bytes, call: Callable[[Callable[[], None]], None], listed: bool, type: str
+    ) -> None:
         self.data = data
+        self.type = type
         self._call = call
         #: It is a part of a map: its value is a list.
         self.listed = listed
@@ -64,6 +67,8 @@ class InlineValue:
     def is_near(self) -> bool:
         """It is here."""
         return True
+
+    is_here = True
 
     def load(self, timeout: float | None = None, *, writable: bool = True) -> Any:
         """Its value; see `RemoteValue`."""
@@ -93,6 +98,7 @@ class RemoteResult:
     """A result that is on a worker. All but `load` happens on the engine thread."""
 
     __slots__ = (
+        "_at_home",
         "_bringer",
         "_brought",
         "_error",
@@ -123,6 +129,8 @@ class RemoteResult:
         self._brought: Buffer | None = None
         self._error: Callable[[], BaseException] | None = None
         self._fetching = False
+        #: What was brought stays, and is loaded from as often as one likes.
+        self._at_home = False
         #: Told when it is here or gone.
         self._waiters: list[Callable[[], None]] = []
         #: Computed again, it came in other parts.
@@ -163,10 +171,23 @@ class RemoteResult:
         """Have it brought to this machine; `then` is called when it is here or surely gone."""
         self._bringer.call(lambda: self._bring(then))
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it can be loaded without anybody's help, always."""
+        return self._at_home
+
+    def stay(self) -> bool:
+        """What was brought is not given away any more; False if nothing was. Nobody fetches now."""
+        with self._lock:
+            self._at_home = self._brought is not None
+        return self._at_home
+
     def _take(self) -> Buffer | None:
         """What was brought, for one alone: it may write into it."""
         if self._brought is None:
             return None
+        if self._at_home:
+            return bytearray(self._brought)
         with self._lock:
             data, self._brought = self._brought, None
         return data

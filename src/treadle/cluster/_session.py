@@ -223,7 +223,7 @@ class Session:
         if not past:
             return None
         value = past.get(self.ledger.base + number)
-        return value if isinstance(value, InlineValue) else None
+        return value if getattr(value, "is_here", False) and not value.listed else None
 
     def _before(self, fn: Callable[[], None]) -> None:
         """Do this before any task that is admitted from now on."""
@@ -459,7 +459,7 @@ class Session:
 
     def _value(self, done: wire.Done, *, listed: bool = False) -> InlineValue | RemoteResult:
         if done.inline is not None:
-            return InlineValue(done.inline, self.call, listed)
+            return InlineValue(done.inline, self.call, listed, done.type)
         return RemoteResult(self, done, listed=listed)
 
     def _open_spot(self, spot: wire.Spot) -> memoryview:
@@ -491,7 +491,7 @@ class Session:
         self.engine.release()
 
     def bring_home(self) -> None:
-        """Have what is wanted and is elsewhere brought here, within bounds."""
+        """Have what is wanted brought here for good, within bounds: no worker need keep it."""
         arrived: LazyFuture[None] = LazyFuture()
         self.call(partial(self._bring_all, arrived))
         try:
@@ -500,21 +500,28 @@ class Session:
             _log.warning("not all results could be brought here; what was not is lost")
 
     def _bring_all(self, arrived: LazyFuture[None]) -> None:
-        results = [value for value in self.ledger.values() if isinstance(value, RemoteResult)]
         left = 1
         nbytes = 0
 
-        def one() -> None:
+        def one(result: RemoteResult | None = None) -> None:
             nonlocal left
+            if result is not None and result.stay():
+                self.ledger.keep_here(result.id)
+                self._touch()
             left -= 1
             if not left and not arrived.done():
                 arrived.set_result(None)
 
-        for result in results if self.bond.link is not None else ():
-            nbytes += result.nbytes
+        for value in self.ledger.values() if self.bond.link is not None else ():
+            nbytes += value.nbytes
+            if isinstance(value, InlineValue):
+                continue
             if self.is_local or nbytes <= _FAREWELL_BYTES:
                 left += 1
-                result.bring(one)
+                value.bring(partial(one, value))
+        for id in self.ledger.inline_ids():
+            self.ledger.keep_here(id)
+        self._touch()
         one()
 
     def _say_goodbye(self, gone: LazyFuture[None]) -> None:

@@ -370,6 +370,25 @@ def test_what_has_a_kept_result_in_it_needs_no_old_scheduler(bench):
     assert [outcome.error for outcome in fresh.told()] == [None]
 
 
+def test_what_is_here_for_good_is_wanted_of_nobody(bench):
+    bench.admit(task(0), bundle(10, 4))
+    bench.work()
+    told = bench.told()
+    for outcome in told:
+        bench.ledger.keep_here(bench.id(outcome.id))
+    bench.settle()
+    assert bench.known == 0
+    bench.ledger.release([bench.id(outcome.id) for outcome in told])
+    assert bench.ledger.past == {}
+
+
+def test_an_app_that_raises_what_kernels_raise_is_told_apart(bench):
+    bench.admit(task(0), task(1, 0))
+    failure = wire.Failure("exception", "treadle.errors._tree.DependencyError", "of others")
+    bench.work(lambda run: [wire.Failed(run.id, run.attempt, failure, 0.0)])
+    assert [outcome.dependency for outcome in bench.told()] == [True, False]
+
+
 def test_the_end_is_told_to_all_who_asked(bench):
     ask = bench.ledger.ask(lambda number: wire.WhoHas(number, ()))
     assert bench.ledger.end(_lost) == [ask]
