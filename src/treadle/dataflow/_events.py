@@ -3,6 +3,8 @@
 Events are facts, in the past tense; commands are orders, in the imperative. Both are values: the
 shell turns what happens into events and carries the commands out, and decides nothing.
 Answers to an order carry the attempt it was given for, so that a late one changes nothing.
+
+Nothing refers to them but the queue they are in, so they can be in no circle (`gc=False`).
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ class Verdict(IntEnum):
 # --- events ------------------------------------------------------------------------------------
 
 
-class Submitted(Struct, frozen=True):
+class Submitted(Struct, frozen=True, gc=False):
     """A new task; its dependencies in this kernel, and how many futures of others it waits for.
 
     `broken`: the call cannot be run; the shell holds the error. If the node is marked as `early`,
@@ -61,27 +63,27 @@ class Submitted(Struct, frozen=True):
     broken: bool = False
 
 
-class DependencyEnded(Struct, frozen=True):
+class DependencyEnded(Struct, frozen=True, gc=False):
     """A future that is no task of this kernel has ended."""
 
     node: Node
     ok: bool
 
 
-class Prepared(Struct, frozen=True):
+class Prepared(Struct, frozen=True, gc=False):
     """Arguments are bound and the memo key is known (None: not to be deduplicated)."""
 
     node: Node
     key: str | None
 
 
-class Unprepared(Struct, frozen=True):
+class Unprepared(Struct, frozen=True, gc=False):
     """Arguments could not be bound, or the key not computed; the shell holds the error."""
 
     node: Node
 
 
-class LookedUp(Struct, frozen=True):
+class LookedUp(Struct, frozen=True, gc=False):
     """The memo table was asked."""
 
     node: Node
@@ -89,14 +91,14 @@ class LookedUp(Struct, frozen=True):
     ok: bool = True
 
 
-class Launched(Struct, frozen=True):
+class Launched(Struct, frozen=True, gc=False):
     """An executor has taken the attempt."""
 
     node: Node
     attempt: int
 
 
-class AttemptEnded(Struct, frozen=True):
+class AttemptEnded(Struct, frozen=True, gc=False):
     """An attempt has ended, or could not be launched. `must`: it is an error if none runs."""
 
     node: Node
@@ -105,7 +107,7 @@ class AttemptEnded(Struct, frozen=True):
     must: bool = False
 
 
-class OutcomeTold(Struct, frozen=True):
+class OutcomeTold(Struct, frozen=True, gc=False):
     """An executor that was handed a task early tells how it ended.
 
     `failed`: its attempts before, which failed. `blamed`: it did not run, since something that it
@@ -119,7 +121,7 @@ class OutcomeTold(Struct, frozen=True):
     rows: int = 1
 
 
-class Judged(Struct, frozen=True):
+class Judged(Struct, frozen=True, gc=False):
     """The retry handler has said what a failure costs (hopeless: it raised)."""
 
     node: Node
@@ -128,13 +130,13 @@ class Judged(Struct, frozen=True):
     hopeless: bool = False
 
 
-class Recorded(Struct, frozen=True):
+class Recorded(Struct, frozen=True, gc=False):
     """The outcome is in the memo table, and in the checkpoint where its mode says so."""
 
     node: Node
 
 
-class Joined(Struct, frozen=True):
+class Joined(Struct, frozen=True, gc=False):
     """The shell has begun to watch the tasks that a join app returned."""
 
     node: Node
@@ -142,7 +144,7 @@ class Joined(Struct, frozen=True):
     failed: int = 0
 
 
-class InnerEnded(Struct, frozen=True):
+class InnerEnded(Struct, frozen=True, gc=False):
     """One of the tasks that a join app waits for has ended. `must`: an error if it waits not."""
 
     node: Node
@@ -150,28 +152,28 @@ class InnerEnded(Struct, frozen=True):
     must: bool = False
 
 
-class CancelAsked(Struct, frozen=True):
+class CancelAsked(Struct, frozen=True, gc=False):
     """Somebody wants the task cancelled; `stopped`: its running attempt has been stopped."""
 
     node: Node
     stopped: bool = False
 
 
-class LaunchAsked(Struct, frozen=True):
+class LaunchAsked(Struct, frozen=True, gc=False):
     """Somebody thinks the task may be ready; `must`: it is an error if it is not."""
 
     node: Node
     must: bool = False
 
 
-class StateAsked(Struct, frozen=True):
+class StateAsked(Struct, frozen=True, gc=False):
     """Somebody wants the task in another state."""
 
     node: Node
     state: States
 
 
-class Closed(Struct, frozen=True):
+class Closed(Struct, frozen=True, gc=False):
     """The kernel takes no more tasks; `all`: even those at the executors are abandoned."""
 
     all: bool = False
@@ -200,52 +202,52 @@ Event = (
 # --- commands ----------------------------------------------------------------------------------
 
 
-class Prepare(Struct, frozen=True):
+class Prepare(Struct, frozen=True, gc=False):
     """Bind the arguments and compute the memo key; answer `Prepared` or `Unprepared`."""
 
     node: Node
 
 
-class LookUp(Struct, frozen=True):
+class LookUp(Struct, frozen=True, gc=False):
     """Ask the memo table; answer `LookedUp`, or `Unprepared` if it raises."""
 
     node: Node
 
 
-class Launch(Struct, frozen=True):
+class Launch(Struct, frozen=True, gc=False):
     """Hand the attempt to its executor; answer `Launched`, then `AttemptEnded`."""
 
     node: Node
     attempt: int
 
 
-class Admit(Struct, frozen=True):
+class Admit(Struct, frozen=True, gc=False):
     """Hand the task to its executor, dependencies or no; answer `OutcomeTold`."""
 
     node: Node
 
 
-class Judge(Struct, frozen=True):
+class Judge(Struct, frozen=True, gc=False):
     """Ask the user's retry handler what the failure costs; answer `Judged`."""
 
     node: Node
     attempt: int
 
 
-class Record(Struct, frozen=True):
+class Record(Struct, frozen=True, gc=False):
     """Write the outcome to the memo table; answer `Recorded`."""
 
     node: Node
     ok: bool
 
 
-class Watch(Struct, frozen=True):
+class Watch(Struct, frozen=True, gc=False):
     """Watch the futures that the join app returned; answer `Joined`, then `InnerEnded` for each."""
 
     node: Node
 
 
-class Settle(Struct, frozen=True):
+class Settle(Struct, frozen=True, gc=False):
     """The task is over: put the outcome into its future. `leader`: whose result a twin gets."""
 
     node: Node

@@ -35,7 +35,7 @@ class Outcomes:
         collect: drop what is known of a task when it has ended.
         leave: called when tasks that were counted by the gate have ended, with their number.
         stop: called with the attempt of a task that has ended before it.
-        let_go: called when a task that was handed to its executor early has ended.
+        let_go: called when a task that was handed to its executor early has ended without result.
     """
 
     def __init__(
@@ -139,7 +139,10 @@ class Outcomes:
         self._now = None
         for record in ended:
             if record.early:
-                self._let_go(record)
+                if type(record.stage) is Remote:
+                    record.stage = None  # who holds the future holds it
+                else:
+                    self._let_go(record)
             attempt = record.exec_fu
             if attempt is not None and not attempt.done():
                 self._stop(attempt)

@@ -75,6 +75,7 @@ class References:
         leave: Callable[[int], None],
     ) -> None:
         self._executor = executor
+        self._has_bad_state = hasattr(executor, "bad_state_is_set")
         self._label: str = executor.label
         self._shell = shell
         self._machine = machine
@@ -106,7 +107,7 @@ class References:
     @property
     def is_open(self) -> bool:
         """Whether tasks may be handed over early now."""
-        return self._early and not getattr(self._executor, "bad_state_is_set", False)
+        return self._early and not (self._has_bad_state and self._executor.bad_state_is_set)
 
     def stage(self, record: TaskRecord, waits: Sequence[Future[Any]]) -> bool:
         """Pack a call if it can be handed over early; else leave it as it is. Whether it can.
@@ -118,13 +119,13 @@ class References:
         if not self.is_open:
             return False
         if not waits:
-            call = self.sink.pack(record.func, record.args, record.kwargs, no_number)
+            call = self.sink.pack(record.func, record.args, record._kwargs, no_number)
             record.stage = SinkTask(record.id, record.func_name, call, (), self.options_of(record))
         else:
             named = self.name(waits, record.dfk)
             if named is None:
                 return False
-            bound = self.bind_known(record.args, record.kwargs, waits, named)
+            bound = self.bind_known(record.args, record._kwargs, waits, named)
             if bound is None:
                 return False
             call = self.sink.pack(record.func, *bound, lambda item: named.get(id(item)))
@@ -222,10 +223,8 @@ class References:
             self._flush_next()
 
     def let_go(self, record: TaskRecord) -> None:
-        """A task has ended: its executor is to forget it, as far as it is not told by its result."""
+        """A task has ended without a result: its executor is to forget it."""
         stage, record.stage = record.stage, None
-        if type(stage) is Remote:
-            return
         if stage is None:
             self._cancelling.append(record.id)
         elif stage is _FAILED:
@@ -333,7 +332,9 @@ class References:
         """The bundle that a row belongs to, if it has not ended."""
         place = bisect_right(self._starts, number)
         bundle = self._bundles[self._starts[place - 1]] if place else None
-        return bundle if bundle is not None and number < bundle.id + bundle.total else None
+        if bundle is None or bundle.phase is Phase.ended or number >= bundle.id + bundle.total:
+            return None
+        return bundle
 
     def _rows_told(self, bundle: Bundle, outcome: SinkOutcome) -> ev.OutcomeTold:
         """Some rows have ended, and who reads the map is given them."""

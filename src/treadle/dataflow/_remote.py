@@ -85,20 +85,32 @@ class Remote:
 
     def _load(self, timeout: float | None) -> Any:
         until = None if timeout is None else time.monotonic() + timeout
-        gate = self._gate
-        if gate is None:
-            fresh = threading.Lock()
-            with _lazy.lock:
-                gate = self._gate = self._gate or fresh
-        mine = self._loader != threading.get_ident() and self._take_turn(gate, until)
+        gate = self._gate or self._make_gate()
+        me = threading.get_ident()
+        # Who asks again while it loads, from inside of what it loads, must not wait for himself.
+        mine = self._loader != me and (gate.acquire(False) or self._take_turn(gate, until))
         try:
             if mine:
-                self._loader = threading.get_ident()
-            return self._load_now(until)
+                self._loader = me
+            handle = self.handle
+            if self._value is _NOT_HERE and handle is not None:
+                if until is not None:
+                    timeout = max(0.0, until - time.monotonic())
+                value = handle.load(timeout)
+                if self._value is _NOT_HERE:
+                    self._value = value
+                self.handle = None
+            return self._value
         finally:
             if mine:
                 self._loader = None
                 gate.release()
+
+    def _make_gate(self) -> threading.Lock:
+        fresh = threading.Lock()
+        with _lazy.lock:
+            self._gate = gate = self._gate or fresh
+        return gate
 
     def _take_turn(self, gate: threading.Lock, until: float | None) -> bool:
         """Wait for whoever loads it now; False: his turn never ends, nobody is there."""
@@ -111,17 +123,6 @@ class Remote:
                 raise TimeoutError
             if self._loader is None:
                 return False
-
-    def _load_now(self, until: float | None) -> Any:
-        handle = self.handle
-        if self._value is _NOT_HERE and handle is not None:
-            left_s = None if until is None else max(0.0, until - time.monotonic())
-            value = handle.load(left_s)
-            with _lazy.lock:
-                if self._value is _NOT_HERE:
-                    self._value = value
-                self.handle = None
-        return self._value
 
     def __del__(self) -> None:
         gone = self._gone

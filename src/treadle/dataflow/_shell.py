@@ -94,7 +94,7 @@ class Shell:
             for route in self.routes.values():
                 if route.references is not None:
                     route.references.flush()
-        if not self._depth:
+        if not self._depth and (self._outcomes.ended or self._owed is not None):
             self._rest()
         if self._validate is not None:
             self._validate()

@@ -6,10 +6,11 @@ import pytest
 
 from tests.unit.dataflow.harness import FAILED, OK, Bench, settled
 from treadle.dataflow import _events as ev
+from treadle.dataflow._invariants import check
 from treadle.dataflow._node import Node, Phase
 from treadle.dataflow._transitions import states_of
 from treadle.dataflow.states import States
-from treadle.errors import IllegalTransition
+from treadle.errors import IllegalTransition, InternalError
 
 
 def early(bench: Bench, *dependencies: Node, rows: int = 1, others: int = 0, **options) -> Node:
@@ -262,3 +263,31 @@ def test_the_rows_that_are_left_are_cancelled_together():
     assert bench.feed(ev.CancelAsked(node)) == settled([node], ev.Verdict.cancelled)
     assert counted(bench) == {States.exec_done: 2, States.failed: 3}
     assert tell(bench, node, rows=1) == []
+
+
+# --- the books ----------------------------------------------------------------------------------------
+
+
+def test_an_early_task_in_a_phase_that_only_the_kernel_knows_is_found():
+    bench = Bench()
+    node = early(bench)
+    node.phase = Phase.launching
+    with pytest.raises(InternalError, match="is at its executor early, and launching"):
+        check(bench.machine)
+
+
+def test_an_early_task_that_waits_for_one_that_is_not_there_is_found():
+    bench = Bench()
+    parent = early(bench)
+    early(bench, parent)
+    parent.early = False
+    with pytest.raises(InternalError, match="is not at its executor"):
+        check(bench.machine)
+
+
+def test_a_bundle_without_rows_is_found():
+    bench = Bench()
+    node = early(bench, rows=2)
+    node.rows = 0
+    with pytest.raises(InternalError, match="open with 0 rows"):
+        check(bench.machine)

@@ -438,6 +438,8 @@ class FakeCluster(ParslExecutor):
         #: Functions that came by value.
         self.submitted: list[Any] = []
         self.kernel_tasks: Mapping[int, Any] = {}
+        #: The kernel it is in, for tests.
+        self.kernel: Any = None
 
     @property
     def sink(self) -> FakeSink:
