@@ -63,6 +63,19 @@ def test_results_that_are_held_are_fetched_when_they_are_too_many(world, monkeyp
     assert [done.inline for done in client.heard(Done)] == [b"4", b"12345678", None]
 
 
+def test_results_are_held_again_when_those_before_have_left(world, monkeypatch):
+    monkeypatch.setattr(peers, "_HELD_INLINE", 10)
+    client, worker = world.client(), world.worker()
+    for number in (1, 4):
+        client.backlog = peers.BACKLOG_BYTES + 1
+        run_all(world, client, worker, [number])
+        run_all(world, client, worker, [number + 1, number + 2], inline=b"12345678")
+        client.drain()
+        client.drain()
+    inline = [done.inline for done in client.heard(Done)]
+    assert inline == [b"4", b"12345678", None] * 2
+
+
 def test_output_for_a_slow_client_is_dropped_and_counted(world):
     client, worker = world.client(), world.worker()
     client.backlog = peers.BACKLOG_BYTES + 1
@@ -73,7 +86,8 @@ def test_output_for_a_slow_client_is_dropped_and_counted(world):
     client.drain()
     assert client.heard(wire.Printed) == []
     worker.say(wire.Printed(task_id(1, 1), "f", 1, "more"))
-    assert client.heard(wire.Printed) == [wire.Printed(task_id(1, 1), "f", 1, "more", 15)]
+    worker.say(wire.Printed(task_id(1, 1), "f", 1, "again"))
+    assert [(m.text, m.dropped) for m in client.heard(wire.Printed)] == [("more", 15), ("again", 0)]
 
 
 def test_who_lets_too_many_messages_wait_is_closed(world, monkeypatch):

@@ -40,6 +40,15 @@ def test_a_silent_worker_is_given_up_when_its_lease_is_over(world):
     assert world.server.machine.books.workers == {}
 
 
+def test_a_deadline_that_comes_sooner_is_not_waited_for_longer(world):
+    world.client()
+    worker = world.worker()
+    world.loop.advance(0.5)
+    worker.say(wire.Leaving("its block ends", 60.0))
+    world.loop.advance(0.01)
+    assert worker.heard(wire.Depart)
+
+
 def test_a_worker_that_beats_stays(world):
     worker = world.worker()
     for number in range(1, 10):
