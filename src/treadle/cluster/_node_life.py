@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: How long tasks that run may go on when a signal has asked for the end.
 GRACE_S: Final = 5.0
+#: Nothing here makes cycles for each task; what is made for each is soon gone.
+_GC: Final = (50_000, 20, 20)
 #: How long the agent may take to end its slots.
 _STOP_S: Final = 1.0
 
@@ -71,6 +73,7 @@ class Node:
         gc.enable()
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_GC)
         server = self.host.server
         server.on_lost = self._lost
         owner = self._settings.owner
