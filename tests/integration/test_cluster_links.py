@@ -295,14 +295,6 @@ def tls_without_certificate(sock: socket.socket) -> None:
         pass
 
 
-def tls_of_yesterday(sock: socket.socket) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    with pytest.raises((ssl.SSLError, ConnectionError)):
-        context.wrap_socket(sock)
-
-
 def talk(*said: bytes) -> Callable[[socket.socket], None]:
     def speak(sock: socket.socket) -> None:
         try:
@@ -318,7 +310,6 @@ def talk(*said: bytes) -> Callable[[socket.socket], None]:
 
 STRANGERS = {
     "no certificate": tls_without_certificate,
-    "TLS 1.2": tls_of_yesterday,
     "http": talk(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
     "a peer without TLS": talk(Handshake(WORKER, opens=True).hello()),
     "zeros": talk(bytes(1 << 20)),
@@ -339,6 +330,22 @@ def test_a_stranger_on_the_network_is_hung_up_on_and_counted(kind, speak, tmp_pa
             link, ear = await place.dial(place.issue("worker", "w"))
             link.close()
             await until(lambda: ear.ends)
+
+    run_on(kind, main())
+
+
+@both_loops
+def test_an_older_tls_is_not_spoken_though_the_certificate_is_good(kind, tmp_path):
+    async def main() -> None:
+        async with house(tmp_path) as place:
+            identity = place.issue("worker", "w")
+            context = identity.context(listens=False)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+            text = await refusal(place, identity)
+            assert "protocol version" in text
+            await until(lambda: place.listener.tally.strangers == 1)
+            assert place.links == []
 
     run_on(kind, main())
 

@@ -556,6 +556,27 @@ def test_nobody_waiting_for_an_inherited_link_any_more_closes_it(kind):
     run_on(kind, main())
 
 
+def test_who_gives_up_as_the_link_comes_about_is_told_nothing_of_it(kind):
+    async def main() -> None:
+        loop, ear, other = asyncio.get_running_loop(), Listening(), Listening()
+
+        def cancel(link: Link) -> Listening:
+            first.cancel()
+            return ear
+
+        a, b = socket.socketpair()
+        first = adopt(a, me=CLIENT, opens=True, expect=None, ear_for=cancel, loop=loop)
+        second = adopt(
+            b, me=SCHEDULER, opens=False, expect=None, ear_for=lambda _: other, loop=loop
+        )
+        (await second).send([Beaten(1)])
+        await until(lambda: other.ends)
+        assert (ear.frames, ear.ends) == ([], [])
+        assert first.cancelled()
+
+    run_on(kind, main())
+
+
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_that_was_forked_lets_go_of_the_link(kind):
     async def main() -> None:
