@@ -13,6 +13,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import sys
 
 from treadle.cluster._zygote_start import Launched, launch_zygote
 
@@ -25,7 +26,10 @@ def main(arguments: list[str]) -> int:
             of the link to the owner.
     """
     gc.disable()  # until all is imported: what is made here stays
-    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    options = dict(zip(arguments[::2], arguments[1::2], strict=False))
+    if options.keys() != {"--settings-fd", "--link-fd"}:
+        print("treadle: a node is started by a program that uses Treadle", file=sys.stderr)  # noqa: T201
+        return 2
     with os.fdopen(int(options["--settings-fd"]), "rb") as file:
         line = file.read()
     link = int(options["--link-fd"])

@@ -182,6 +182,8 @@ class SchedulerServer:
                 _log.info("the link to %s is lost: %s", peer.name, why)
             self._abandon(peer)
             self._exits.ended(peer)
+        else:
+            self._exits.forget(peer)
         self.on_lost(peer)
 
     def _sort_out(self, peer: Peer, messages: list[Message]) -> list[Message]:

@@ -45,6 +45,11 @@ class Exits:
         if descriptor is not None:
             self._loop.add_reader(descriptor, self._fire, peer)
 
+    def forget(self, peer: Peer) -> None:
+        """Another link of the same name counts now."""
+        if peer in self._descriptors:
+            self._let_go(peer)
+
     def close(self) -> None:
         """Watch nobody any longer."""
         for peer in list(self._descriptors):

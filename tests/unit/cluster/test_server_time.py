@@ -111,6 +111,15 @@ def test_closing_lets_go_of_processes(world, process):
     assert len(os.listdir("/proc/self/fd")) == before - 1
 
 
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="no process descriptors here")
+def test_a_link_that_was_replaced_holds_on_to_no_process(world, process):
+    old = world.worker(pid=process.pid)
+    before = len(os.listdir("/proc/self/fd"))
+    world.worker(number=2)
+    old.lose()
+    assert len(os.listdir("/proc/self/fd")) == before - 1
+
+
 def test_who_is_alone_is_known(world):
     assert world.server.alone_since == 100.0
     client = world.client()
