@@ -144,6 +144,7 @@ def node_settings(
         deaths=options["deaths"],
         log_dir=log_dir,
         validate=options["validate"],
+        closed=worker is not None,
     )
     return NodeSettings(scheduler=scheduler, worker=worker, owner=owner)
 

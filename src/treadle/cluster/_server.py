@@ -80,6 +80,7 @@ class SchedulerServer:
                 lease_s=settings.lease_s,
                 prefetch_s=settings.prefetch_s,
                 deaths=settings.deaths,
+                closed=settings.closed,
             )
         )
         self.shelf = Shelf(world)

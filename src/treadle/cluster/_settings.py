@@ -68,6 +68,8 @@ class SchedulerSettings(Struct, frozen=True, kw_only=True):
     linger_s: float | None = 30.0
     log_dir: str = ""
     validate: bool = False
+    #: See `treadle.scheduler.Policy`.
+    closed: bool = False
 
 
 class NodeSettings(Struct, frozen=True, kw_only=True):

@@ -266,6 +266,8 @@ def settle(queues: Queues) -> None:
         code = WAITING if demand.eligible else NO_WORKER
         if demand.code != code:
             demand.code = code
+            if code == NO_WORKER:
+                queues.unfit[demand] = None
             for ts in demand.each():
                 if ts.code != code:
                     advance(ts, code)

@@ -19,7 +19,7 @@ from typing import Any
 from msgspec import Struct
 
 from treadle import wire
-from treadle.scheduler import _clients, _data, _outcomes, _questions, _queues, _workers
+from treadle.scheduler import _clients, _data, _outcomes, _questions, _queues, _unfit, _workers
 from treadle.scheduler._admission import submit
 from treadle.scheduler._books import Books
 from treadle.scheduler._events import SHELL, LinkLost, PeerGone, Send, Tick
@@ -110,6 +110,8 @@ class Scheduler:
             if books.slack:
                 relax(books)
             _queues.assign(books)
+            if books.queues.unfit:
+                _unfit.settle(books)
             if not books.slack:
                 return
 

@@ -22,6 +22,8 @@ class Policy(Struct, frozen=True, kw_only=True):
         latency_s: what a transfer costs before the first byte.
         bandwidth: bytes per second of a transfer.
         unknown_s: what a task of a prefix that has never finished is expected to take.
+        closed: no other workers will come than those that are there: what none of them could ever
+            run fails, once one is there, and does not wait.
         max_prefixes: prefixes without tasks that are remembered.
         seed: of the draws of `locality=False`.
     """
@@ -37,5 +39,6 @@ class Policy(Struct, frozen=True, kw_only=True):
     latency_s: float = 0.0005
     bandwidth: float = 1e9
     unknown_s: float = 0.5
+    closed: bool = False
     max_prefixes: int = 10_000
     seed: int = 0

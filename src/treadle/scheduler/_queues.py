@@ -77,6 +77,7 @@ def ready(books: Books, ts: TaskState) -> None:
         note(books, ts)
     if demand.code == NO_WORKER:
         advance(ts, NO_WORKER)
+        queues.unfit[demand] = None
     queues.awake[demand] = None
     if queues.held:
         queues.fresh.update(queues.held)  # it may come before what they are kept free for

@@ -98,6 +98,8 @@ class Queues:
         self.awake: dict[Demand, None] = {}
         #: Demands that have, or had, no eligible worker, in this step.
         self.unsettled: dict[Demand, None] = {}
+        #: Demands that have tasks and no eligible worker, to be looked at where none can come.
+        self.unfit: dict[Demand, None] = {}
         #: Workers that are kept free for a demand.
         self.held: dict[WorkerState, None] = {}
         #: Tasks that wait for one worker, and when to look after them: time, serial, task, entry.
