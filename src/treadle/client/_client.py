@@ -85,7 +85,7 @@ class Client:
         echo = bool(options.get("echo", True))
         self._session = Session(home, name=self._name, world=world_here(), echo=echo)
         self._session.call_listener = self._told
-        self._packer = CallPacker(self._session)
+        self._packer = CallPacker(self._session.depot)
         try:
             self._session.start()
             if not self._own:
@@ -235,12 +235,12 @@ class Client:
 
     def _scatter(self, value: Any, workers: tuple[str, ...], copies: int) -> ClientFuture[Any]:
         name = type(value).__name__[:512]
-        parcel = self._session.parcels.new(pack(value, home=False), name, name)
+        parcel = self._session.depot.parcels.new(pack(value, home=False), name, name)
         id = parcel.id
         future = ClientFuture[Any](self, id, f"{name}-{id - self._session.base:x}")
         with self._lock:
             self._futures[id] = future
-        self._session.offer(parcel, workers, copies, want=name)
+        self._session.depot.offer(parcel, workers, copies, want=name)
         return future
 
     def gather(self, futures: Any, *, errors: str = "raise") -> Any:
@@ -392,7 +392,7 @@ class Client:
                     continue  # it was wanted again
             gone.append(id)
             if isinstance(id, int):
-                self._session.drop_data((id,))
+                self._session.depot.drop_data((id,))
         if gone and not self._closed:
             self._session.drop(gone)
 

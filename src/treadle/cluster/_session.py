@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from treadle import wire
+from treadle.cluster._depot import SessionDepot
 from treadle.cluster._echo import Echo
 from treadle.cluster._holders import Holders
 from treadle.cluster._ledger import Ledger
 from treadle.cluster._link import this_party
 from treadle.cluster._results import InlineValue, RemoteResult
-from treadle.cluster._rows import ENDED
 from treadle.cluster._session_bond import Bond, State
-from treadle.cluster._upload import Parcel, Parcels, spec_of
 from treadle.dataflow._lazy import EngineThread, LazyFuture
 from treadle.dataflow._sink import Listener, SinkTask
 from treadle.errors import SchedulerLost
 from treadle.log import logger
 from treadle.runtime.engine import Engine
-from treadle.store.mapping import Mapper, Shared
+from treadle.store.mapping import Mapper
 
 if TYPE_CHECKING:
     import asyncio
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from treadle.cluster._calls import Call
     from treadle.cluster._homes import Home
     from treadle.cluster._link import Link
-    from treadle.serialize import Packed
     from treadle.wire import TaskId
 
 _log = logger("cluster")
@@ -76,10 +73,9 @@ class Session:
         self.ledger = Ledger(_draw(), name, lease_s, self._value)
         self.ledger.world = world
         self.bond = Bond(home, self.ledger, self, self)
-        self.parcels = Parcels(Shared, lambda: self.ledger.base)
-        self.holders = Holders(
-            self, self._open_spot, lambda parcel: parcel.id in self.parcels.by_id
-        )
+        self.depot = SessionDepot(self.ledger, self)
+        parcels = self.depot.parcels.by_id
+        self.holders = Holders(self, self._open_spot, lambda parcel: parcel.id in parcels)
         #: Told of a kernel's tasks, and of calls.
         self.listener: Listener | None = None
         self.call_listener: Listener | None = None
@@ -87,14 +83,13 @@ class Session:
         self.dead: BaseException | None = None
         self._mapper = Mapper()
         self._echo = Echo(self.on_pool) if echo else None
-        #: What is said by callers before the tasks that need it.
-        self._prior: deque[Callable[[], None]] = deque()
         self._answers: dict[int, Answered] = {}
         #: What waits until it is known how the last scheduler ended.
         self._held: list[Callable[[], None]] = []
         self._closing = False
         #: Why no task will ever run again.
         self._given_up: BaseException | None = None
+        self._refusing = False
         #: Something is sent at the end of this turn.
         self._dirty = False
         #: The scheduler is a new one: parcels have to be told of again.
@@ -178,58 +173,6 @@ class Session:
         """End all tasks with this error, those that are admitted later too."""
         self.call(partial(self._give_up, error))
 
-    # --- what goes before the tasks that name it -------------------------------------------------
-
-    def keep_code(self, digest: bytes, name: str, payload: bytes) -> None:
-        """See `Depot`."""
-        self._before(partial(self.ledger.code, wire.Code(digest, name, payload)))
-
-    def keep_data(self, value: Packed, *, constant: object | None) -> int:
-        """See `Depot`."""
-        parcel = self.parcels.keep(value, constant=constant)
-        self.offer(parcel)
-        return parcel.id
-
-    def known_data(self, constant: object) -> int | None:
-        """See `Depot`."""
-        parcel = self.parcels.find(constant)
-        if parcel is None:
-            return None
-        self.offer(parcel)
-        return parcel.id
-
-    def offer(
-        self, parcel: Parcel, workers: tuple[str, ...] = (), copies: int = 1, want: str = ""
-    ) -> None:
-        """Tell the scheduler of a parcel, unless it knows it.
-
-        Args:
-            workers: who shall have it; none: anybody.
-            copies: how many of them.
-            want: when somebody has it, that is told as the outcome of a task of this name.
-        """
-        if not parcel.sent:
-            parcel.sent = True
-            self._before(partial(self._scatter, parcel, workers, copies, want))
-
-    def drop_data(self, ids: tuple[int, ...]) -> None:
-        """See `Depot`."""
-        if ids:
-            self.parcels.unpin_later(ids)
-
-    def kept(self, number: int) -> Any:
-        """See `Depot`."""
-        past = self.ledger.past
-        if not past:
-            return None
-        value = past.get(self.ledger.base + number)
-        return value if getattr(value, "is_here", False) and not value.listed else None
-
-    def _before(self, fn: Callable[[], None]) -> None:
-        """Do this before any task that is admitted from now on."""
-        self._prior.append(fn)
-        self.call(self._do_prior)
-
     # --- on the engine thread ----------------------------------------------------------------
 
     def _take(self, item: Any) -> None:
@@ -245,54 +188,49 @@ class Session:
         except Exception:  # noqa: BLE001 - of a process that was forked: its books may be half done
             _log.exception("what came too late could not be ended")
 
-    def _do_prior(self) -> None:
-        prior = self._prior
-        while prior:
-            prior.popleft()()
-        self._touch()
-
     def _admit(self, tasks: Sequence[SinkTask]) -> None:
         if not self._may_begin(self._admit, tasks):
             return
         if self._moved:
             for task in tasks:
-                self._offer_again(task.call)
+                self.depot.offer_again(task.call)
         self.ledger.admit(tasks)
-        self._touch()
+        self.touch()
 
     def _submit(self, spec: wire.TaskSpec, options: wire.Options, call: Call | bytes) -> None:
         if not self._may_begin(self._submit, spec, options, call):
             return
-        self._offer_again(call)
+        self.depot.offer_again(call)
         self.ledger.submit(spec, options, getattr(call, "uses", ()))
-        self._touch()
+        self.touch()
 
     def _may_begin(self, again: Callable[..., None], *args: Any) -> bool:
         """Whether tasks can be admitted now; else they are later, or never."""
-        if self._prior:
-            self._do_prior()
-        state = self.bond.state
-        if state is State.on or state is State.starting:
+        if self.depot.prior:
+            self.depot.do_prior()
+        if self._refusing:
             return True
         if self._closing or self.dead is not None or self._given_up is not None:
-            self.bond.state = State.starting  # admitted, to end at once
+            self._refusing = True  # it is admitted, and ends at once
             again(*args)
-            self.bond.state = state
+            self._refusing = False
             self.bereft(partial(_ended, self.dead or self._given_up))
             return False
+        state = self.bond.state
         if state is State.burying:
             self._held.append(partial(again, *args))
             return False
-        self.bond.start_again()
+        if state is State.off:
+            self.bond.start_again()
         return True
 
     def _release(self, ids: Iterable[TaskId]) -> None:
         self.ledger.release(ids)
-        self._touch()
+        self.touch()
 
     def _cancel(self, ids: Iterable[TaskId], force: bool, reason: str) -> None:
         self.ledger.cancel(ids, force=force, reason=reason)
-        self._touch()
+        self.touch()
 
     def ask(self, make: Make, answered: Answered) -> None:
         """Ask the scheduler; the answer is None if there is no scheduler (any more)."""
@@ -300,27 +238,11 @@ class Session:
             answered(None)
             return
         self._answers[self.ledger.ask(make)] = answered
-        self._touch()
+        self.touch()
 
-    def _scatter(
-        self, parcel: Parcel, workers: tuple[str, ...] = (), copies: int = 1, want: str = ""
-    ) -> None:
-        items = (spec_of(parcel),)
-        self.ledger.wants[parcel.id] = want or ENDED
-        self.ledger.ask(lambda ask: wire.Scatter(ask, items, workers, copies, patient=True))
-        self._touch()
-
-    def _offer_again(self, call: Any) -> None:
-        """The scheduler may be a new one, and not know what calls made before name."""
-        for id in getattr(call, "uses", ()):
-            parcel = self.parcels.by_id.get(id)
-            if parcel is not None and not parcel.sent:
-                parcel.sent = True
-                self._scatter(parcel)
-
-    def _touch(self) -> None:
+    def touch(self) -> None:
         """Something is to be sent, or told: at the end of this turn."""
-        if self.dead is not None or self.bond.state is State.closed:
+        if self._refusing or self.dead is not None or self.bond.state is State.closed:
             self._deliver()  # there may be no loop any more, and nothing is sent
         elif not self._dirty:
             self._dirty = True
@@ -332,9 +254,7 @@ class Session:
         ledger = self.ledger
         if ledger.told or ledger.called:
             self._deliver()
-        if ledger.unused or self.parcels.has_unpinned:
-            unused, ledger.unused = ledger.unused, []
-            ledger.release(self.parcels.settle(unused, ledger.is_used))
+        self.depot.settle()
         self.bond.send()
 
     def _deliver(self) -> None:
@@ -376,7 +296,7 @@ class Session:
         if isinstance(message, wire.Submit):
             ids = tuple(spec.id for spec in message.tasks)
             self.ledger.handle([wire.Refused("submit", f"it cannot be sent: {why}", ids)])
-            self._touch()
+            self.touch()
         elif (ask := getattr(message, "ask", None)) is not None:
             self.ledger.asks.pop(ask, None)
             self._answer(ask, wire.Reply(ask, error=f"it cannot be sent: {why}"))
@@ -386,7 +306,7 @@ class Session:
     def _hear(self, message: wire.Message) -> None:
         if isinstance(message, wire.Upload):
             for id, attempt, workers in message.items:
-                parcel = self.parcels.by_id.get(id)  # type: ignore[arg-type]
+                parcel = self.depot.parcels.by_id.get(id)  # type: ignore[arg-type]
                 if parcel is not None:
                     self.holders.give(parcel, attempt, workers)
             self._answer(message.ask, message)
@@ -430,8 +350,7 @@ class Session:
         self.holders.clear()
         self._mapper.close()  # it may hold memory of workers that are gone
         asks = self.ledger.end(error)
-        for parcel in list(self.parcels.by_id.values()):
-            parcel.sent = False
+        self.depot.forget()
         self._moved = True
         if not self._welcome.done():
             self._welcome.set_exception(error())
@@ -486,7 +405,7 @@ class Session:
                 _log.warning("the link to the scheduler does not close")
             self.home.end()
             self.engine.dismiss(self.inbox)
-        self.parcels.close()
+        self.depot.parcels.close()
         self._mapper.close()
         self.engine.release()
 
@@ -507,7 +426,7 @@ class Session:
             nonlocal left
             if result is not None and result.stay():
                 self.ledger.keep_here(result.id)
-                self._touch()
+                self.touch()
             left -= 1
             if not left and not arrived.done():
                 arrived.set_result(None)
@@ -521,7 +440,7 @@ class Session:
                 value.bring(partial(one, value))
         for id in self.ledger.inline_ids():
             self.ledger.keep_here(id)
-        self._touch()
+        self.touch()
         one()
 
     def _say_goodbye(self, gone: LazyFuture[None]) -> None:

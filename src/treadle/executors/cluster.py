@@ -180,7 +180,7 @@ class ClusterExecutor(ClusterOfBlocks, RepresentationMixin):
             except BaseException:
                 session.close(bring=False)
                 raise
-            self._packer = CallPacker(session)
+            self._packer = CallPacker(session.depot)
             self._session = session
             self._is_shut_down = False
             home = self._home

@@ -1,0 +1,135 @@
+"""What the calls of a session name: functions, and objects of their own.
+
+Both are made in the caller's thread, and told of before the first task that names them. A new
+scheduler knows none of it: functions are told of again by the books, objects when they are named.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from treadle import wire
+from treadle.cluster._rows import ENDED
+from treadle.cluster._upload import Parcel, Parcels, spec_of
+from treadle.store.mapping import Shared
+
+if TYPE_CHECKING:
+    from treadle.cluster._ledger import Ledger
+    from treadle.serialize import Packed
+
+
+class Owner(Protocol):
+    """What a depot needs of its session."""
+
+    def call(self, fn: Callable[[], None]) -> None:
+        """Have this called on the engine thread."""
+
+    def touch(self) -> None:
+        """Something is to be sent."""
+
+
+class SessionDepot:
+    """The depot of one session; see `Depot`."""
+
+    def __init__(self, ledger: Ledger, owner: Owner) -> None:
+        self.parcels = Parcels(Shared, lambda: ledger.base)
+        #: What is to be done before tasks that are admitted from now on.
+        self.prior: deque[Callable[[], None]] = deque()
+        self._ledger = ledger
+        self._owner = owner
+
+    # --- from any thread ---------------------------------------------------------------------
+
+    @property
+    def base(self) -> int:
+        """See `Depot`."""
+        return self._ledger.base
+
+    def keep_code(self, digest: bytes, name: str, payload: bytes) -> None:
+        """See `Depot`."""
+        self._before(partial(self._ledger.code, wire.Code(digest, name, payload)))
+
+    def keep_data(self, value: Packed, *, constant: object | None) -> int:
+        """See `Depot`."""
+        parcel = self.parcels.keep(value, constant=constant)
+        self.offer(parcel)
+        return parcel.id
+
+    def known_data(self, constant: object) -> int | None:
+        """See `Depot`."""
+        parcel = self.parcels.find(constant)
+        if parcel is None:
+            return None
+        self.offer(parcel)
+        return parcel.id
+
+    def offer(
+        self, parcel: Parcel, workers: tuple[str, ...] = (), copies: int = 1, want: str = ""
+    ) -> None:
+        """Tell the scheduler of a parcel, unless it knows it.
+
+        Args:
+            workers: who shall have it; none: anybody.
+            copies: how many of them.
+            want: when somebody has it, that is told as the outcome of a task of this name.
+        """
+        if not parcel.sent:
+            parcel.sent = True
+            self._before(partial(self._scatter, parcel, workers, copies, want))
+
+    def drop_data(self, ids: tuple[int, ...]) -> None:
+        """See `Depot`."""
+        if ids:
+            self.parcels.unpin_later(ids)
+
+    def kept(self, number: int) -> Any:
+        """See `Depot`."""
+        past = self._ledger.past
+        if not past:
+            return None
+        value = past.get(self._ledger.base + number)
+        return value if getattr(value, "is_here", False) and not value.listed else None
+
+    def _before(self, fn: Callable[[], None]) -> None:
+        self.prior.append(fn)
+        self._owner.call(self.do_prior)
+
+    # --- on the engine thread ----------------------------------------------------------------
+
+    def do_prior(self) -> None:
+        """Do what goes before tasks."""
+        prior = self.prior
+        while prior:
+            prior.popleft()()
+        self._owner.touch()
+
+    def _scatter(
+        self, parcel: Parcel, workers: tuple[str, ...] = (), copies: int = 1, want: str = ""
+    ) -> None:
+        items = (spec_of(parcel),)
+        self._ledger.wants[parcel.id] = want or ENDED
+        self._ledger.ask(lambda ask: wire.Scatter(ask, items, workers, copies, patient=True))
+        self._owner.touch()
+
+    def offer_again(self, call: Any) -> None:
+        """The scheduler may be a new one, and not know what a call made before names."""
+        for id in getattr(call, "uses", ()):
+            parcel = self.parcels.by_id.get(id)
+            if parcel is not None and not parcel.sent:
+                parcel.sent = True
+                self._scatter(parcel)
+
+    def settle(self) -> None:
+        """Let go of objects that nothing names any longer."""
+        ledger = self._ledger
+        if ledger.unused or self.parcels.has_unpinned:
+            unused, ledger.unused = ledger.unused, []
+            ledger.release(self.parcels.settle(unused, ledger.is_used))
+
+    def forget(self) -> None:
+        """The scheduler is gone, and knows of no object any longer."""
+        for parcel in list(self.parcels.by_id.values()):
+            parcel.sent = False
