@@ -177,7 +177,8 @@ class Desk(Ear):
     def slot_pids(self) -> dict[int, int]:
         """Processes of the slots that are up, by number."""
         ends = self.agent.slots.ends.values()
-        return {slot.number: slot.pid for slot in ends if slot.ready and not slot.doomed}
+        up = [slot for slot in ends if slot.ready and slot.pid and not slot.doomed]
+        return {slot.number: slot.pid for slot in up}
 
     async def slots_up(self, count: int, seconds: float = 10.0) -> dict[int, int]:
         """Wait for so many slots."""

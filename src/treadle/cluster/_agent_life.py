@@ -37,6 +37,8 @@ GRACE_S: Final = 25.0
 _PARTING_S: Final = 3.0
 #: Between two attempts to reach the scheduler, at first and at most.
 _AGAIN_S: Final = (0.1, 2.0)
+#: Garbage in cycles is rare here; to look for it costs more the more objects there are.
+_GC: Final = (50_000, 20, 20)
 #: Exit codes: no scheduler was there, or it did not want us.
 ORPHANED: Final = 75
 REFUSED: Final = 77
@@ -102,6 +104,7 @@ class WorkerLife:
         await self.agent.start()
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_GC)
         self._link("")
 
     async def stop(self, why: str) -> None:
