@@ -18,8 +18,15 @@ REAL = os.environ.get("TREADLE_REAL_PARSL_PYTHON")
 
 
 def run(command: list[str], program: Path, folder: Path) -> None:
+    # Parsl's executors find their programs by PATH.
+    path = os.pathsep.join((os.path.dirname(command[0]), os.environ.get("PATH", "")))
     done = subprocess.run(
-        [*command, str(program)], cwd=folder, capture_output=True, text=True, timeout=50
+        [*command, str(program)],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=50,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1:] == ["OK"], done.stdout + done.stderr
