@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+import stat
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -103,6 +104,7 @@ def test_who_dials_gets_a_link_to_who_listens(kind, tmp_path):
         async with house(tmp_path) as place:
             link, ear = await dialled(place)
             assert (link.peer, link.party) == (f"scheduler/{RUN}", SCHEDULER)
+            assert stat.S_IMODE(os.stat(place.path).st_mode) == 0o600
             assert link.same_machine
             assert link.pid == place.links[0].pid == os.getpid()
             link.send([ClientBeat(1)])

@@ -132,6 +132,28 @@ def test_an_object_comes_behind_what_was_said_before_it(kind):
     run_on(kind, main())
 
 
+def test_an_object_waits_for_what_was_said_before_it_though_another_is_under_way(kind):
+    seen: list[object] = []
+
+    class Noting(Listening):
+        def heard(self, link, messages):
+            seen.extend(messages)
+
+        def chunk(self, link, chunk):
+            seen.append(chunk.ask)
+
+    async def main() -> None:
+        to_worker, to_scheduler, *_ = ends()
+        to_scheduler.ear = Noting()
+        to_worker.send_chunks(chunks(1, 0, memoryview(b"abc")), lambda: None)
+        to_worker.send([Drain()])
+        to_worker.send_chunks(chunks(2, 0, memoryview(b"abc")), lambda: None)
+        await until(lambda: len(seen) == 3)
+        assert seen.index(Drain()) < seen.index(2)
+
+    run_on(kind, main())
+
+
 def test_a_close_is_told_to_both_once_and_behind_what_was_sent(kind):
     async def main() -> None:
         to_worker, to_scheduler, scheduler_ear, worker_ear = ends()

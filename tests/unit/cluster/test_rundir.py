@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
@@ -91,6 +92,24 @@ def test_a_child_does_not_hold_it_by_inheritance(root):
         with RunDirectory.create("t", root=root):
             assert not os.path.exists(directory.path)
         child.kill()
+
+
+def test_one_that_is_swept_away_while_it_is_made_is_made_again(root, monkeypatch):
+    flock, swept = fcntl.flock, []
+
+    def late(held: int, how: int) -> None:
+        if not swept:
+            (name,) = os.listdir(root)
+            swept.append(name)
+            os.rmdir(os.path.join(root, name))
+            os.mkdir(os.path.join(root, name))
+        flock(held, how)
+
+    monkeypatch.setattr("fcntl.flock", late)
+    with RunDirectory.create("t", root=root) as directory:
+        monkeypatch.undo()
+        assert directory.is_there()
+        assert os.path.basename(directory.path) != swept[0]
 
 
 def test_what_is_no_directory_of_a_run_is_left_alone(root, tmp_path):
