@@ -25,8 +25,8 @@ from typing import (
 
 from treadle.app._map import Bundler, MapResults
 from treadle.app._options import (
-    check_cache,
     check_executors,
+    check_flag,
     check_function,
     check_ignored,
     check_kernel,
@@ -107,7 +107,7 @@ class App(ABC, Generic[P, R]):
         functools.update_wrapper(self, func)
         self.func = func
         self.data_flow_kernel = data_flow_kernel
-        self.cache = check_cache(kind, cache)
+        self.cache = check_flag(kind, "cache", cache)
         self.executors = check_executors(kind, executors)
         self._signature = read_signature(func, all_defaults=self._all_defaults)
         self.ignore_for_cache = check_ignored(kind, func, self._signature, ignore_for_cache)
@@ -200,8 +200,14 @@ class App(ABC, Generic[P, R]):
         if _is_importable(self, module, qualname):
             return qualname
         # The kernel stays here: elsewhere the app runs on the kernel of that place.
-        options = (self.cache, self.executors, self.ignore_for_cache)
-        return _rebuild, (type(self), self.func, *options)
+        return _rebuild, (type(self), self.func, self._options())
+
+    def _options(self) -> dict[str, Any]:
+        """What the decorator was given, as far as another process should know it."""
+        options: dict[str, Any] = {"cache": self.cache, "ignore_for_cache": self.ignore_for_cache}
+        if not self._joins:
+            options["executors"] = self.executors
+        return options
 
 
 class BoundApp(Generic[Q, R]):
@@ -256,13 +262,6 @@ def _is_importable(app: App[..., Any], module: str | None, qualname: str) -> boo
 
 
 def _rebuild(
-    cls: type[App[..., Any]],
-    func: Callable[..., Any],
-    cache: bool,
-    executors: Sequence[str],
-    ignore_for_cache: Sequence[str] | None,
+    cls: type[App[..., Any]], func: Callable[..., Any], options: dict[str, Any]
 ) -> App[..., Any]:
-    options: dict[str, Any] = {"cache": cache, "ignore_for_cache": ignore_for_cache}
-    if not cls._joins:
-        options["executors"] = executors
     return cls(func, **options)

@@ -42,15 +42,15 @@ def check_kernel(kind: str, kernel: object) -> None:
         )
 
 
-def check_cache(kind: str, cache: object) -> bool:
-    """Return the option `cache`.
+def check_flag(kind: str, name: str, value: object) -> bool:
+    """Return an option that is on or off.
 
     Raises:
         ConfigurationError: it is neither True nor False.
     """
-    if not isinstance(cache, bool):
-        raise ConfigurationError(f"@{kind}: cache must be True or False, not {cache!r}")
-    return cache
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"@{kind}: {name} must be True or False, not {value!r}")
+    return value
 
 
 def check_executors(kind: str, executors: object) -> Sequence[str]:

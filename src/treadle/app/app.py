@@ -61,6 +61,7 @@ def python_app(
     cache: bool = False,
     executors: Executors = "all",
     ignore_for_cache: Names | None = None,
+    writable: bool = False,
 ) -> PythonApp[P, R]: ...
 @overload
 def python_app(
@@ -69,6 +70,7 @@ def python_app(
     cache: bool = False,
     executors: Executors = "all",
     ignore_for_cache: Names | None = None,
+    writable: bool = False,
 ) -> PythonAppDecorator: ...
 def python_app(
     function: Callable[..., Any] | None = None,
@@ -76,6 +78,7 @@ def python_app(
     cache: bool = False,
     executors: Executors = "all",
     ignore_for_cache: Names | None = None,
+    writable: bool = False,
 ) -> Any:
     """Make a Python function an app: a call returns a future at once and runs as a task.
 
@@ -85,6 +88,8 @@ def python_app(
         cache: whether equal calls may be served from the memo table.
         executors: `'all'`, or the labels of the executors that a call may run on.
         ignore_for_cache: names of arguments that do not make two calls different.
+        writable: large arguments, which other processes get read-only, are a task's own to write
+            to; what it writes is seen by nobody else.
 
     Raises:
         ConfigurationError: an option is not one of these values.
@@ -97,6 +102,7 @@ def python_app(
             cache=cache,
             executors=executors,
             ignore_for_cache=ignore_for_cache,
+            writable=writable,
         )
 
     return decorate if function is None else decorate(function)

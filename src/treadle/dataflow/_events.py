@@ -110,7 +110,7 @@ class AttemptEnded(Struct, frozen=True, gc=False):
 class OutcomeTold(Struct, frozen=True, gc=False):
     """An executor that was handed a task early tells how it ended.
 
-    `failed`: its attempts before, which failed. `blamed`: it did not run, since something that it
+    `failed`: its attempts before, which failed; `free`: so many of them cost nothing. `blamed`: it did not run, since something that it
     needs is missing. `rows`: of a bundle, how many of its rows ended so.
     """
 
@@ -119,6 +119,7 @@ class OutcomeTold(Struct, frozen=True, gc=False):
     failed: int = 0
     blamed: bool = False
     rows: int = 1
+    free: int = 0
 
 
 class Judged(Struct, frozen=True, gc=False):

@@ -262,8 +262,8 @@ class Machine:
             self._run_early(node)
         if event.rows < node.rows:
             return self._rows_told(node, how, event.rows)
-        for _ in range(event.failed):
-            self._charge(node, 1)
+        for number in range(event.failed):
+            self._charge(node, 0 if number < event.free else 1)
             self._next_attempt(node)
             self._run_early(node)
         if how is not ev.Ended.succeeded and how is not ev.Ended.cancelled:

@@ -18,12 +18,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import FINISHED
+from functools import partial
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from treadle.dataflow import _events as ev
 from treadle.dataflow._lazy import LazyFuture
 from treadle.dataflow._node import Phase
 from treadle.dataflow._remote import LateError, Remote
+from treadle.dataflow._routes import for_process
 from treadle.dataflow._sink import SinkOutcome, SinkTask
 from treadle.dataflow.dependency_resolvers import (
     DEEP_DEPENDENCY_RESOLVER,
@@ -118,26 +121,35 @@ class References:
         """
         if not self.is_open:
             return False
-        if not waits:
-            call = self.sink.pack(record.func, record.args, record._kwargs, no_number)
-            record.stage = SinkTask(record.id, record.func_name, call, (), self.options_of(record))
-        else:
+        func, own = record.func, record._kwargs
+        specification, writable = record.resource_specification, False
+        if type(func) is not FunctionType:
+            func, own, specification, writable = for_process(func, own, specification)
+        args: Sequence[Any] = record.args
+        kwargs: Mapping[str, Any] = own
+        number_of: NumberOf = no_number
+        numbers: tuple[int, ...] = ()
+        if waits:
             named = self.name(waits, record.dfk)
             if named is None:
                 return False
-            bound = self.bind_known(record.args, record._kwargs, waits, named)
+            bound = self.bind_known(args, kwargs, waits, named)
             if bound is None:
                 return False
-            call = self.sink.pack(record.func, *bound, lambda item: named.get(id(item)))
+            args, kwargs = bound
+            number_of = partial(_number_in, named)
             numbers = tuple(dict.fromkeys(n for n in named.values() if n is not None))
-            options = self.options_of(record)
-            record.stage = SinkTask(record.id, record.func_name, call, numbers, options)
+        if writable:
+            call = self.sink.pack(func, args, kwargs, number_of, writable)
+        else:
+            call = self.sink.pack(func, args, kwargs, number_of)
+        options = self.options_of(specification)
+        record.stage = SinkTask(record.id, record.func_name, call, numbers, options)
         record.early = True
         return True
 
-    def options_of(self, record: TaskRecord) -> Any:
+    def options_of(self, specification: Mapping[str, Any]) -> Any:
         """What the sink makes of what a task asks for."""
-        specification = record.resource_specification
         if specification:
             return self.sink.options(specification, self._retries)
         if self._plain is None:
@@ -315,12 +327,14 @@ class References:
             record.fail_history.append(failed.text)
         if outcome.value is not None:
             record.stage = self._hold(outcome)
-            return ev.OutcomeTold(record, ev.Ended.succeeded, len(tries))
+            free = sum(not failed.costs for failed in tries) if tries else 0
+            return ev.OutcomeTold(record, ev.Ended.succeeded, len(tries), free=free)
         record.stage = _OVER if outcome.cancelled else _FAILED
         if outcome.error is not None:
             record.error = LateError(outcome.error)
             record.fail_history.append(outcome.text)
-        return ev.OutcomeTold(record, how_of(outcome), len(tries), is_blamed(outcome))
+        free = sum(not failed.costs for failed in tries)
+        return ev.OutcomeTold(record, how_of(outcome), len(tries), is_blamed(outcome), free=free)
 
     def _hold(self, outcome: SinkOutcome) -> Remote:
         self._held += 1
@@ -370,9 +384,13 @@ def how_of(outcome: SinkOutcome) -> ev.Ended:
     return ev.Ended.dependency if outcome.dependency else ev.Ended.failed
 
 
-def no_number(item: object) -> None:
+def no_number(item: object) -> int | None:
     """Nothing in a call stands for the result of a task."""
-    return
+    return None
+
+
+def _number_in(named: dict[int, int | None], item: object) -> int | None:
+    return named.get(id(item))
 
 
 class TasksAt(Mapping[int, Any]):

@@ -73,15 +73,19 @@ class Route:
         if getattr(self.executor, "bad_state_is_set", False):
             return _failed(self.executor.executor_exception)
         func, args, kwargs = record.func, record.args, record.kwargs
+        specification = record.resource_specification
         if self.pickles:
             if record.stage is None:
                 record.stage = PackedCall(dumps_call(func, args, kwargs))
             func, args, kwargs = record.stage, (), {}
         elif self._marks:
             func = Marked(func)
+        elif self.references is not None:
+            plain = for_process(func, kwargs, specification)
+            if not plain[3]:  # else the executor is to see that its arguments are the task's own
+                func, kwargs, specification, _ = plain
         if kwargs and not self._names.isdisjoint(kwargs):
             func, args, kwargs = partial(func, *args, **kwargs), (), {}
-        specification = record.resource_specification
         if self._takes_specification:
             future = self._submit(func, specification, *args, **kwargs)
         elif specification:
@@ -114,6 +118,37 @@ class Route:
     def _forget(self, future: Future[Any]) -> None:
         if self.track is not None:
             self.track.pop(id(future), None)
+
+
+def for_process(
+    func: Callable[..., Any], kwargs: dict[str, Any], specification: dict[str, Any]
+) -> tuple[Callable[..., Any], dict[str, Any], dict[str, Any], bool]:
+    """A call as an executor of other processes is to make it.
+
+    It is the executor that ends what takes longer than its walltime, whatever it does then.
+
+    Returns:
+        The function, its keywords, what is asked of the executor, and whether large arguments are
+        the task's own to write to.
+    """
+    runner: Runner | None = getattr(type(func), "__treadle_runner__", None)
+    if runner is None:
+        return func, kwargs, specification, False
+    func, kwargs, walltime_s, writable = runner(func, kwargs)
+    if walltime_s is not None:
+        asked = specification.get("walltime")
+        if isinstance(asked, (int, float)):
+            walltime_s = min(asked, walltime_s)
+        specification = {**specification, "walltime": walltime_s}
+    return func, kwargs, specification, writable
+
+
+#: Told a function that is one of ours round one of the user's, and keywords: the user's function,
+#: its own keywords, the walltime of the call, and whether its arguments are its own to write to.
+Runner = Callable[
+    [Callable[..., Any], dict[str, Any]],
+    tuple[Callable[..., Any], dict[str, Any], float | None, bool],
+]
 
 
 def parameters(function: Callable[..., Any]) -> frozenset[str]:

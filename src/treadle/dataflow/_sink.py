@@ -46,10 +46,12 @@ class RemoteValue(Protocol):
 
 
 class Try(Struct, frozen=True, gc=False):
-    """An attempt that failed and was followed by another. `error`: made when asked for."""
+    """An attempt that failed and was followed by another. `error`: made when asked for. `costs`: it
+    spent a retry; the death of a process spends none."""
 
     text: str
     error: Callable[[], BaseException]
+    costs: bool = True
 
 
 class SinkOutcome(Struct, frozen=True, gc=False):
@@ -94,6 +96,7 @@ class TaskSink(Protocol):
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         number_of: Callable[[Any], int | None],
+        writable: bool = False,
     ) -> Any:
         """The call as it travels; in the caller's thread, which runs code of the user's.
 
@@ -104,6 +107,7 @@ class TaskSink(Protocol):
             number_of: the number of the task whose result an argument stands for; None if it
                 stands for itself. Asked of each argument, keyword argument and item of `inputs`
                 (and of what is inside of them, where the caller's resolver looks there too).
+            writable: large arguments are the task's own to write to, not read-only.
 
         Raises:
             SerializationError: something in it cannot be pickled; the text has the path.

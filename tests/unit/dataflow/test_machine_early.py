@@ -113,6 +113,13 @@ def test_failed_attempts_are_replayed(how):
     assert (node.try_id, node.fail_count, node.fail_cost) == (2, failures, failures)
 
 
+def test_deaths_are_attempts_that_cost_nothing():
+    bench = Bench(retries=1)
+    node = early(bench)
+    tell(bench, node, failed=3, free=2)
+    assert (node.try_id, node.fail_count, node.fail_cost) == (3, 3, 1)
+
+
 def test_an_app_that_raises_a_dependency_error_itself_is_dep_fail():
     bench = Bench()
     node = early(bench)

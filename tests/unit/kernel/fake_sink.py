@@ -151,6 +151,9 @@ class FakeSink:
         self.cancelled: list[int] = []
         self.told: Counter[int] = Counter()
         self.packs = 0
+        self.writable: list[bool] = []
+        #: What tasks asked for.
+        self.asked: list[dict[str, Any]] = []
         #: Cleared: transfers, and what comes of them, wait.
         self.transfers = threading.Event()
         self.transfers.set()
@@ -175,8 +178,10 @@ class FakeSink:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         number_of: Callable[[Any], int | None],
+        writable: bool = False,
     ) -> Any:
         self.packs += 1
+        self.writable.append(writable)
         call = (func, tuple(args), dict(kwargs))
         if not self.copies:
             return _named(call, number_of)
@@ -194,8 +199,9 @@ class FakeSink:
             raise SerializationError(f"a row: {error}") from error
 
     def options(self, specification: Mapping[str, Any], retries: float) -> Any:
-        if set(specification) - {"cores", "priority"}:
+        if set(specification) - {"cores", "priority", "walltime"}:
             raise InvalidResourceSpecification(dict(specification), "cores and priority only")
+        self.asked.append(dict(specification))
         return (dict(specification), retries)
 
     def admit(self, tasks: Sequence[SinkTask]) -> None:

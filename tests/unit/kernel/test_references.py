@@ -26,6 +26,7 @@ from treadle.errors import (
     JoinError,
     NoDataFlowKernelError,
     SerializationError,
+    TaskCallError,
 )
 from treadle.executors.threads import ThreadPoolExecutor
 
@@ -348,6 +349,33 @@ def test_what_the_executor_cannot_honour_is_the_tasks_error(load):
     with pytest.raises(InvalidResourceSpecification, match="cores and priority only"):
         app(parsl_resource_specification={"wings": 2}).result()
     assert app(parsl_resource_specification={"cores": 2}).result() == "ran"
+
+
+def test_the_walltime_of_a_call_is_kept_by_the_executor(load):
+    cluster = load()
+    slow = python_app(lambda x, walltime=None: (x, walltime))
+    assert slow(1, walltime=5).result() == (1, 5)
+    assert python_app(lambda x: x)(2, walltime=3).result() == 2
+    both = python_app(lambda x: x)(3, walltime=9, parsl_resource_specification={"walltime": 2})
+    assert both.result() == 3
+    assert [asked["walltime"] for asked in cluster.sink.asked if asked] == [5, 3, 2]
+
+
+def test_a_walltime_that_is_not_known_yet_is_kept_by_the_function(load):
+    cluster = load()
+    assert python_app(lambda x: x)(1, walltime=add(5)).result() == 1
+    assert not any(cluster.sink.asked)
+    with pytest.raises(TaskCallError):
+        python_app(lambda x: x)(1, walltime=add(-5)).result()
+
+
+def test_what_a_task_may_write_to_is_told_to_the_sink(load):
+    cluster = load(ThreadPoolExecutor("threads"))
+    assert python_app(lambda x: x, writable=True, executors=["fake"])(1).result() == 1
+    assert list(python_app(abs, writable=True, executors=["fake"]).map([-1, -2])) == [1, 2]
+    assert same(2).task_record.executor in ("fake", "threads")
+    assert cluster.sink.writable[:2] == [True, True]
+    assert python_app(lambda x: x, writable=True, executors=["threads"])(1).result() == 1
 
 
 def test_an_executor_in_a_bad_state_gets_nothing_more(load):
