@@ -20,6 +20,8 @@ class Engine:
     dataflow: ClassVar[bool] = False
     #: It takes single tasks, and not only whole maps.
     submits: ClassVar[bool] = True
+    #: The part of the tasks that it gets where a rate is measured: its run would take too long.
+    share_of_tasks: ClassVar[float] = 1.0
 
     @classmethod
     def missing(cls) -> str | None:

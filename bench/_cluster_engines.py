@@ -66,6 +66,7 @@ class ParslProcesses(Engine):
     """Parsl's HighThroughputExecutor, quiet and with tasks fetched ahead."""
 
     name, title, module, dataflow = "parsl-htex", "Parsl HTEX", "parsl", True
+    share_of_tasks = 0.1
 
     def start(self, run_dir: str) -> None:
         import parsl
@@ -102,6 +103,7 @@ class ParslThreads(ParslProcesses):
     """Parsl's threads: one process, one GIL; the cheapest way that Parsl has."""
 
     name, title = "parsl-threads", "Parsl threads"
+    share_of_tasks = 0.5
 
     def start(self, run_dir: str) -> None:
         import parsl

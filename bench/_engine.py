@@ -23,6 +23,8 @@ class Engine:
     module: ClassVar[str]
     #: A future given as an argument is a dependency.
     dataflow: ClassVar[bool] = False
+    #: See `_runs.Kind`.
+    share_of_tasks: ClassVar[float] = 1.0
 
     @classmethod
     def missing(cls) -> str | None:

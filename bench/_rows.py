@@ -21,6 +21,8 @@ class Measure:
     once: bool = False
     #: Runs only when asked for by `--million`.
     long: bool = False
+    #: It shows so much for each task: a slow engine may get fewer.
+    rate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ class Kind(Protocol):
 
     title: str
     module: str
+    share_of_tasks: float
 
     @classmethod
     def missing(cls) -> str | None:
@@ -75,7 +76,8 @@ def run_all(
                 if (measure.name, name) in book.absent:
                     continue
                 print(f"{measure.name} {number + 1}: {name}", file=sys.stderr)
-                size = max(1, round(measure.size * scale))
+                share = engines[name].share_of_tasks if measure.rate else 1.0
+                size = max(1, round(measure.size * scale * share))
                 what = engines[name].module if measure.name == "start" else str(size)
                 command = [sys.executable, str(child), name, measure.name, what]
                 reason = engines[name].missing() or _run_one(book, command, limit_s)
