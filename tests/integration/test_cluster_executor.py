@@ -28,6 +28,7 @@ from treadle.errors import (
     ResultLost,
     SchedulerLost,
     SerializationError,
+    TaskUnfit,
 )
 from treadle.executors import ClusterExecutor
 
@@ -121,11 +122,10 @@ def test_a_resource_that_it_does_not_know_is_refused(executor):
         executor.submit(twice, {"gpu_count": 1}, 1)
 
 
-def test_an_amount_that_no_worker_has_is_waited_for_and_explained(executor):
+def test_an_amount_that_no_worker_has_is_an_error_that_says_so(executor):
     future = executor.submit(twice, {"resources": {"unobtainium": 1}}, 1)
-    id = executor._session.base + future._number
-    until(lambda: "unobtainium" in ask(executor, lambda n: wire.Explain(n, id)).value)
-    assert future.cancel()
+    with pytest.raises(TaskUnfit, match="unobtainium"):
+        future.result(20)
 
 
 def test_from_many_threads_at_once(executor):

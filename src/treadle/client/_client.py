@@ -357,7 +357,8 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else self._session.bond.state.value
+        linked = "connected" if self._session.bond.link is not None else "not connected"
+        state = "closed" if self._closed else linked
         where = "its own cluster" if self._own else f"run {self._session.home.run}"
         return f"<Client of {where}: {state}>"
 

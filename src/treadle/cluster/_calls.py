@@ -131,7 +131,6 @@ class CallPacker:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         number_of: NumberOf | None = None,
-        *,
         writable: bool = False,
     ) -> bytes | Call:
         """The call as it travels; see `TaskSink.pack`.

@@ -260,7 +260,12 @@ def text_of(failure: Failure) -> str:
 
 def tries_of(rows: Sequence[wire.AttemptRow]) -> tuple[Try, ...]:
     """Failed attempts, as the kernel is told of them."""
-    return tuple([Try(text_of(row.failure), partial(_error_of, row)) for row in rows])
+    return tuple([_try(row) for row in rows])
+
+
+def _try(row: wire.AttemptRow) -> Try:
+    # A death is no fault of the task's until it has died too often: it spends no retry.
+    return Try(text_of(row.failure), partial(_error_of, row), row.failure.kind != "killed")
 
 
 def _error_of(row: wire.AttemptRow) -> BaseException:

@@ -128,8 +128,14 @@ def node_settings(
     owner: str,
     worker: WorkerSettings | None,
     connection_file: str = "",
+    closed: bool = False,
 ) -> NodeSettings:
-    """The settings of the process that is started beside the program."""
+    """The settings of the process that is started beside the program.
+
+    Args:
+        worker: the one that is in it; None: it is a scheduler alone.
+        closed: no other worker will ever come.
+    """
     scheduler = SchedulerSettings(
         run=run,
         run_dir=run_dir,

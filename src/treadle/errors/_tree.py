@@ -266,6 +266,10 @@ class ExecutorError(TreadleError):
         label = getattr(self.executor, "label", self.executor)
         return f"executor {label}: {self.reason}"
 
+    def __repr__(self) -> str:
+        # Not from the arguments: an executor's own repr has a line for each of its options.
+        return f"{type(self).__name__}({str(self)!r})"
+
 
 class BadStateException(ExecutorError):
     """The executor is irrecoverably bad; all its tasks fail with this."""

@@ -224,6 +224,7 @@ class ClusterExecutor(ClusterOfBlocks, RepresentationMixin):
             owner=owner,
             worker=worker,
             connection_file=os.path.join(log_dir, CONNECTION),
+            closed=worker is not None,
         )
         return self._for_blocks(settings)
 
