@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from treadle.cluster import _options as _cluster_options
 from treadle.errors import ConfigurationError, UnsupportedFeatureError
-from treadle.executors import _cluster_options
 from treadle.executors.cluster import ClusterExecutor
 from treadle.executors.high_throughput import (
     BlockIdManagerSelector,
