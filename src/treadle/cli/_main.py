@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from treadle import __version__
+from treadle._version import VERSION
 from treadle.cli import _logs, _scheduler, _worker
 from treadle.errors import TreadleError
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="Each command tells more: treadle COMMAND --help",
         formatter_class=partial(argparse.HelpFormatter, max_help_position=28),
     )
-    parser.add_argument("--version", action="version", version=f"treadle {__version__}")
+    parser.add_argument("--version", action="version", version=f"treadle {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, module in _COMMANDS.items():
         command = commands.add_parser(

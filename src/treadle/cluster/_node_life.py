@@ -31,6 +31,8 @@ GRACE_S: Final = 5.0
 _GC: Final = (50_000, 20, 20)
 #: How long the agent may take to end its slots.
 _STOP_S: Final = 1.0
+#: How long those at the other ends of links may take to read what was said last.
+_LAST_WORDS_S: Final = 0.5
 
 
 def live(line: bytes, link: int, zygote: Launched | None) -> int:
@@ -97,8 +99,7 @@ class Node:
         if self._agent is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._agent.stop(), _STOP_S)
-        # What was sent last leaves.
-        await asyncio.sleep(0)
+        await self.host.server.wait_closed(_LAST_WORDS_S)
         if self._settings.scheduler.run_dir and self._owner is None:
             shutil.rmtree(self._settings.scheduler.run_dir, ignore_errors=True)
 

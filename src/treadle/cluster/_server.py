@@ -12,6 +12,7 @@ over; on this machine a client that has a link is alive, and one whose process h
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -26,8 +27,6 @@ from treadle.cluster._server_shelf import Shelf
 from treadle.scheduler import SHELL, LinkLost, PeerGone, Policy, Scheduler, Send, Tick
 
 if TYPE_CHECKING:
-    import asyncio
-
     from treadle.cluster._link import Link
     from treadle.cluster._settings import SchedulerSettings
     from treadle.wire import Message
@@ -111,6 +110,8 @@ class SchedulerServer:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._closed = False
+        #: Done when the last link has ended, for who waits for that.
+        self._empty: asyncio.Future[None] | None = None
 
     def attach(self, link: Link) -> Peer | str:
         """Take a link whose handshake has ended: who hears it, or why it is refused."""
@@ -141,6 +142,12 @@ class SchedulerServer:
             if peer.is_worker and peer.current:
                 peer.link.send([wire.Depart()])
             peer.link.close(why)
+
+    async def wait_closed(self, timeout_s: float) -> None:
+        """Wait until all that was sent has left and all links have ended, but no longer than that."""
+        if self.links:
+            self._empty = self._loop.create_future()
+            await asyncio.wait([self._empty], timeout=timeout_s)
 
     # --- what peers say ----------------------------------------------------------------------
 
@@ -177,6 +184,8 @@ class SchedulerServer:
         """A link has ended."""
         self.links.pop(peer, None)
         if self._closed:
+            if self._empty is not None and not self.links and not self._empty.done():
+                self._empty.set_result(None)
             return
         if peer.current:
             if not peer.goodbye:

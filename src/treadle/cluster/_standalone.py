@@ -6,17 +6,20 @@ long.
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from treadle.cluster._host import Host
 from treadle.cluster._process import Process, leave
 
 if TYPE_CHECKING:
+    import asyncio
     from typing import NoReturn
 
     from treadle.cluster._settings import SchedulerSettings
+
+#: How long those at the other ends of links may take to read what was said last.
+_LAST_WORDS_S: Final = 0.5
 
 
 def run_scheduler(settings: SchedulerSettings) -> NoReturn:
@@ -50,7 +53,7 @@ class Standalone:
     async def stop(self, why: str) -> None:
         """Tell workers to end, end all links."""
         self.host.close(why)
-        await asyncio.sleep(0.01)  # what was sent last leaves
+        await self.host.server.wait_closed(_LAST_WORDS_S)
         sys.stdout.flush()
 
     # --- details -----------------------------------------------------------------------------
