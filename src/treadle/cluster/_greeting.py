@@ -80,6 +80,8 @@ class Greeting(asyncio.Protocol):
         self._received = 0
         self._transport: asyncio.Transport | None = None
         self._over = False
+        #: The other side has gone again without a word, as who tries several addresses does.
+        self.left = False
         # Its errors are told to `ended`; nobody need wait for it.
         self.ready: asyncio.Future[None] = loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
@@ -134,6 +136,7 @@ class Greeting(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         why = "the other side has closed the connection" if exc is None else words(exc)
+        self.left = not self._over and self._received == 0
         self._fail(ConnectionError(f"{why} before the handshake had ended"))
 
     # --- details -----------------------------------------------------------------------------

@@ -190,7 +190,7 @@ class Listener:
             self._strangers.pop(greeting, None)
             if self._full:
                 self._resume()
-            if isinstance(outcome, Exception):
+            if isinstance(outcome, Exception) and not greeting.left:
                 self.tally.stranger(where, str(outcome))
 
         greeting = Greeting(

@@ -237,6 +237,19 @@ def test_a_line_of_the_log_stands_for_many_strangers(kind, tmp_path, caplog):
     assert len([r for r in caplog.records if "turned away" in r.message]) == 1
 
 
+def test_who_leaves_without_a_word_is_no_news(kind, tmp_path, caplog):
+    async def main() -> None:
+        async with house(tmp_path) as place:
+            sock = place.come()
+            await until(lambda: place.listener.strangers == 1)
+            sock.close()
+            await until(lambda: place.listener.strangers == 0)
+            assert place.listener.tally.strangers == 0
+
+    run_on(kind, main())
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize("said", [b"", Handshake(CLIENT, opens=True).hello()[:-1]])
 def test_who_does_not_end_the_handshake_in_time_is_hung_up_on(kind, said, tmp_path):
     async def main() -> None:
