@@ -230,7 +230,8 @@ class Machine:
 
     def _attempt_ended(self, event: ev.AttemptEnded) -> Commands:
         node, how = event.node, event.how
-        if event.attempt != node.try_id or node.phase not in (Phase.launching, Phase.running):
+        runs = node.phase is Phase.launching or node.phase is Phase.running
+        if event.attempt != node.try_id or not runs or node.early:
             if event.must:
                 raise illegal(node, "handle_exec_update")
             return []

@@ -33,8 +33,9 @@ MUTANTS: list[Mutant] = [
         ("unprepared-not-while-looking-up", "if event.node.phase in (Phase.preparing, Phase.looking_up):", "if event.node.phase is Phase.preparing:"),
         # attempts
         ("old-launch-counts", "if node.phase is Phase.launching and event.attempt == node.try_id:", "if node.phase is Phase.launching:"),
-        ("old-outcome-counts", "if event.attempt != node.try_id or node.phase not in (", "if node.phase not in ("),
-        ("outcome-while-judged-counts", "not in (Phase.launching, Phase.running):", "not in (Phase.launching, Phase.running, Phase.judging):"),
+        ("old-outcome-counts", "if event.attempt != node.try_id or not runs or node.early:", "if not runs or node.early:"),
+        ("outcome-by-hand-of-the-early", "or not runs or node.early:", "or not runs:"),
+        ("outcome-while-judged-counts", "runs = node.phase is Phase.launching or node.phase is Phase.running", "runs = node.phase in (Phase.launching, Phase.running, Phase.judging)"),
         ("overtaken-launch-forgotten", "                self._launched(ev.Launched(node, event.attempt))\n", "                pass\n"),
         ("watched-twice", "                node.phase = Phase.watching\n", ""),
         ("cancelled-attempt-retried", "        if how is ev.Ended.cancelled:\n            return self._end([(node, ev.Verdict.cancelled, None)])\n", ""),

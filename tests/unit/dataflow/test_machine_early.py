@@ -222,6 +222,15 @@ def test_attempts_are_not_counted_by_hand():
     assert tell(bench, child) == settled([child], ev.Verdict.result)
 
 
+def test_an_outcome_by_hand_is_refused():
+    bench = Bench()
+    node = early(bench)
+    with pytest.raises(IllegalTransition):
+        bench.feed(ev.AttemptEnded(node, 0, OK, must=True))
+    assert bench.end(node) == []
+    assert tell(bench, node) == settled([node], ev.Verdict.result)
+
+
 def test_a_closing_kernel_lets_its_executors_finish_what_they_were_handed():
     bench = Bench()
     node = early(bench)
