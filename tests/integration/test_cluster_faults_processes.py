@@ -7,6 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -101,55 +105,54 @@ def test_fault_05_whoever_waits_hears_within_five_seconds_that_the_scheduler_is_
         c.innocents()
 
 
-def test_fault_07_with_the_users_process_everything_ends(run_dir, tmp_path):
-    program = (
+@contextmanager
+def program(run_dir: Path, task: str, then: str) -> Iterator[tuple[Any, list[psutil.Process]]]:
+    """A program in a process of its own that runs this many tasks; it, and all that it started."""
+    text = (
         "import sys, time\n"
-        "from tests.integration.cluster_cases import cluster, my_pid\n"
         "from pathlib import Path\n"
+        "from tests.integration.cluster_cases import cluster, my_pid\n"
         "with cluster(Path(sys.argv[1])) as c:\n"
-        "    futures = [c.call(my_pid, 60) for _ in range(2)]\n"
-        "    while len(c.children()) < 4: time.sleep(0.01)\n"
+        f"    futures = [c.call(my_pid, {task}]\n"
+        "    until = time.monotonic() + 15\n"
+        "    while len(c.children()) < 4 and time.monotonic() < until: time.sleep(0.01)\n"
         "    print(*[p.pid for p in c.children()], flush=True)\n"
-        "    time.sleep(60)\n"
+        f"    {then}\n"
     )
     user = subprocess.Popen(
-        [sys.executable, "-c", program, str(run_dir)], stdout=subprocess.PIPE, text=True
-    )
-    assert user.stdout is not None
-    processes = [psutil.Process(int(pid)) for pid in user.stdout.readline().split()]
-    user.kill()
-    user.wait()
-    user.stdout.close()
-    assert len(processes) >= 4
-    until(lambda: all(map(gone, processes)), timeout_s=10)
-
-
-@pytest.mark.parametrize("interrupts", [1, 2])
-def test_fault_08_ctrl_c_ends_the_program_and_leaves_nothing(run_dir, interrupts):
-    program = (
-        "import sys, time\n"
-        "from tests.integration.cluster_cases import cluster, my_pid\n"
-        "from pathlib import Path\n"
-        "with cluster(Path(sys.argv[1])) as c:\n"
-        "    futures = [c.call(my_pid, 0.01) for _ in range(500)]\n"
-        "    print(*[p.pid for p in c.children()], flush=True)\n"
-        "    [f.result() for f in futures]\n"
-        "    time.sleep(30)\n"
-    )
-    user = subprocess.Popen(
-        [sys.executable, "-c", program, str(run_dir)],
+        [sys.executable, "-c", text, str(run_dir)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    assert user.stdout is not None
-    processes = [psutil.Process(int(pid)) for pid in user.stdout.readline().split()]
-    for _ in range(interrupts):
-        user.send_signal(signal.SIGINT)
-        time.sleep(0.02)
-    assert user.wait(20) != 0
-    user.stdout.close()
-    until(lambda: all(map(gone, processes)), timeout_s=10)
+    try:
+        assert user.stdout is not None
+        pids = [int(pid) for pid in user.stdout.readline().split()]
+        assert len(pids) >= 4
+        yield user, [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    finally:
+        user.kill()
+        user.wait()
+        if user.stdout is not None:
+            user.stdout.close()
+
+
+def test_fault_07_with_the_users_process_everything_ends(run_dir):
+    with program(run_dir, "60) for _ in range(2)", "time.sleep(60)") as (user, processes):
+        user.kill()
+        user.wait()
+        until(lambda: all(map(gone, processes)), timeout_s=10)
+
+
+@pytest.mark.parametrize("interrupts", [1, 2])
+def test_fault_08_ctrl_c_ends_the_program_and_leaves_nothing(run_dir, interrupts):
+    then = "[f.result() for f in futures]; time.sleep(30)"
+    with program(run_dir, "0.01) for _ in range(500)", then) as (user, processes):
+        for _ in range(interrupts):
+            user.send_signal(signal.SIGINT)
+            time.sleep(0.02)
+        assert user.wait(20) != 0
+        until(lambda: all(map(gone, processes)), timeout_s=10)
 
 
 def test_fault_09_a_slot_that_is_asked_to_end_is_replaced_and_its_task_runs_again(
