@@ -14,11 +14,20 @@ import psutil
 import pytest
 
 import treadle
-from tests.integration.cluster_cases import until
+from tests.integration.cluster_cases import gone, until
 from treadle.client import Client, ClientFuture
 from treadle.errors import ConfigurationError, ResultLost, SchedulerLost, TreadleError
 
 pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left():
+    before = psutil.Process().children(recursive=True)
+    yield
+    mine = [p for p in psutil.Process().children(recursive=True) if p not in before]
+    _, alive = psutil.wait_procs(mine, timeout=10)
+    assert [process.cmdline() for process in alive if not gone(process)] == []
 
 
 @pytest.fixture
@@ -287,15 +296,16 @@ def test_a_directory_or_a_socket_will_do_for_an_address(client):
 
 
 def test_its_end_leaves_nothing_and_says_so():
+    before = psutil.Process().children(recursive=True)
     client = Client(slots=2)
     future = client.submit(time.sleep, 60)
     done = client.submit(twice, 1)
     assert done.result(20) == 2
-    children = psutil.Process().children(recursive=True)
+    mine = [p for p in psutil.Process().children(recursive=True) if p not in before]
+    assert len(mine) >= 3
     client.close()
     client.close()
-    psutil.wait_procs(children, timeout=5)
-    assert [child for child in children if child.is_running()] == []
+    assert [process for process in mine if not gone(process)] == []
     with pytest.raises(SchedulerLost):
         future.result(5)
     assert done.result() == 2

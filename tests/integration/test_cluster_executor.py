@@ -35,6 +35,15 @@ from treadle.executors import ClusterExecutor
 pytestmark = pytest.mark.timeout(60)
 
 
+@pytest.fixture(autouse=True)
+def no_process_is_left():
+    before = psutil.Process().children(recursive=True)
+    yield
+    mine = [p for p in psutil.Process().children(recursive=True) if p not in before]
+    _, alive = psutil.wait_procs(mine, timeout=10)
+    assert [process.cmdline() for process in alive if not gone(process)] == []
+
+
 @pytest.fixture
 def executor():
     executor = ClusterExecutor("here", slots=2)

@@ -411,7 +411,7 @@ class Client:
                 future._stop()
             else:
                 # To make an exception is code of the user's.
-                self._session.on_pool(partial(_settle, future, outcome))
+                self._session.engine.pool.submit(partial(_settle, future, outcome))
 
 
 def _settle(future: ClientFuture[Any], outcome: SinkOutcome) -> None:

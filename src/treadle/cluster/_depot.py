@@ -127,7 +127,7 @@ class SessionDepot:
         ledger = self._ledger
         if ledger.unused or self.parcels.has_unpinned:
             unused, ledger.unused = ledger.unused, []
-            ledger.release(self.parcels.settle(unused, ledger.is_used))
+            ledger.release(self.parcels.settle(unused, ledger.users.__contains__))
 
     def forget(self) -> None:
         """The scheduler is gone, and knows of no object any longer."""

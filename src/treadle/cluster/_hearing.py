@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from treadle import wire
 from treadle.cluster._failures import error_of
 from treadle.cluster._rows import ENDED, Bundle
+from treadle.cluster._views import is_open
 from treadle.dataflow._sink import Try
 from treadle.wire import Failure, TaskId
 
@@ -169,7 +170,7 @@ def _in_halves(b: Ledger, message: wire.Refused) -> None:
     for id in wanted:
         if id not in found:
             _end(b, id, failure)
-    specs = [each for each in found.values() if b.is_open(each[0].id)]
+    specs = [each for each in found.values() if is_open(b, each[0].id)]
     middle = (len(specs) + 1) // 2
     for half in (specs[:middle], specs[middle:]):
         if half:

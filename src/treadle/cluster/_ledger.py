@@ -91,7 +91,8 @@ class Ledger:
         #: All that was wanted is forgotten there.
         self.forgotten = False
         self._uses: dict[TaskId, tuple[TaskId, ...]] = {}
-        self._users: dict[TaskId, int] = {}
+        #: How many tasks that are wanted need each object.
+        self.users: dict[TaskId, int] = {}
         self._batch: list[wire.TaskSpec] = []
         self._table: dict[wire.Options, int] = {}
         self._beat = 1
@@ -108,29 +109,6 @@ class Ledger:
         # Counted when asked: for each task it would cost twice what it is worth.
         alone = sum(type(entry) is str for entry in self.wants.values())
         return alone + sum(bundle.left for bundle in self.bundles)
-
-    def values(self) -> list[Any]:
-        """What stands for the results that are wanted and there."""
-        found = [was for was in self.wants.values() if type(was) is not str and was is not ENDED]
-        for bundle in self.bundles:
-            found += [part for part in bundle.parts.values() if part is not ENDED]
-        return found
-
-    def inline_ids(self) -> list[TaskId]:
-        """Results that need nobody's help to be loaded: the first row of each part of a map."""
-        found = [id for id, was in self.wants.items() if getattr(was, "is_here", False)]
-        for bundle in self.bundles:
-            found += [id for id, part in bundle.parts.items() if getattr(part, "is_here", False)]
-        return found
-
-    def is_open(self, id: TaskId) -> bool:
-        """Whether a task, or a bundle, has not ended."""
-        bundle = self.bundles.find(id)
-        return type(self.wants.get(id)) is str or (bundle is not None and bundle.left > 0)
-
-    def is_used(self, id: TaskId) -> bool:
-        """Whether a task that is wanted needs this data."""
-        return id in self._users
 
     # --- saying ------------------------------------------------------------------------------
 
@@ -188,12 +166,6 @@ class Ledger:
         message = self.asks[self._ask] = make(self._ask)
         self.say(message)
         return self._ask
-
-    def want(self, id: TaskId, name: str) -> None:
-        """Want the result of a task that the scheduler should know."""
-        if id not in self.wants:
-            self.wants[id] = name
-            self.say(wire.Desire((id,)))
 
     def release(self, ids: Iterable[TaskId]) -> None:
         """Want the results of these no longer; of a bundle, the first of each part."""
@@ -271,10 +243,6 @@ class Ledger:
             first += self.again()
         return first
 
-    def link_down(self) -> None:
-        """The link is lost; there may be another."""
-        self.attached = False
-
     def end(self, error: Callable[[], BaseException]) -> list[int]:
         """All that the scheduler knew is gone with it: everything open ends with this.
 
@@ -303,9 +271,9 @@ class Ledger:
         self.out.clear()
         self._batch.clear()
         self._table.clear()
-        self.unused += self._users
+        self.unused += self.users
         self._uses.clear()
-        self._users.clear()
+        self.users.clear()
         asks, self.asks = list(self.asks), {}
         self.attached = self.known = self.forgotten = False
         self.out += self.codes.values()
@@ -375,7 +343,7 @@ class Ledger:
         if uses and id not in self._uses:
             self._uses[id] = uses
             for each in uses:
-                self._users[each] = self._users.get(each, 0) + 1
+                self.users[each] = self.users.get(each, 0) + 1
         return uses
 
     def let_go(self, id: TaskId) -> None:
@@ -383,9 +351,9 @@ class Ledger:
         if not self._uses:
             return
         for each in self._uses.pop(id, ()):
-            self._users[each] -= 1
-            if not self._users[each]:
-                del self._users[each]
+            self.users[each] -= 1
+            if not self.users[each]:
+                del self.users[each]
                 self.unused.append(each)
 
     def _option(self, asked: wire.Options | Asked) -> int:

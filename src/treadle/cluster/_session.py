@@ -21,6 +21,7 @@ from treadle.cluster._ledger import Ledger
 from treadle.cluster._link import this_party
 from treadle.cluster._results import InlineValue, RemoteResult
 from treadle.cluster._session_bond import Bond, State
+from treadle.cluster._views import results
 from treadle.dataflow._lazy import EngineThread, LazyFuture
 from treadle.dataflow._sink import Listener, SinkTask
 from treadle.errors import SchedulerLost
@@ -72,17 +73,20 @@ class Session:
         self.inbox = self.engine.admit(self._take, self._crashed, self._take_late)
         self.ledger = Ledger(_draw(), name, lease_s, self._value)
         self.ledger.world = world
-        self.bond = Bond(home, self.ledger, self, self)
         self.depot = SessionDepot(self.ledger, self)
         parcels = self.depot.parcels.by_id
         self.holders = Holders(self, self._open_spot, lambda parcel: parcel.id in parcels)
+        on_pool = self.engine.pool.submit
+        self.bond = Bond(
+            home, self.ledger, self, _Ear(self), spawn=self.holders.spawn, on_pool=on_pool
+        )
         #: Told of a kernel's tasks, and of calls.
         self.listener: Listener | None = None
         self.call_listener: Listener | None = None
         #: Why nothing works any more in this process; None while it does.
         self.dead: BaseException | None = None
         self._mapper = Mapper()
-        self._echo = Echo(self.on_pool) if echo else None
+        self._echo = Echo(on_pool) if echo else None
         self._answers: dict[int, Answered] = {}
         #: What waits until it is known how the last scheduler ended.
         self._held: list[Callable[[], None]] = []
@@ -133,10 +137,6 @@ class Session:
         else:
             self.inbox.post(fn)
 
-    def on_pool(self, job: Callable[[], None]) -> None:
-        """Run what takes time, or is code of the user's."""
-        self.engine.pool.submit(job)
-
     def admit(self, tasks: Sequence[SinkTask]) -> None:
         """New tasks; see `TaskSink.admit`."""
         if EngineThread.ident == threading.get_ident():
@@ -151,11 +151,6 @@ class Session:
     def submit(self, spec: wire.TaskSpec, options: wire.Options, call: Call | bytes) -> None:
         """A task as it goes on the wire, with what it was packed from."""
         self.call(partial(self._submit, spec, options, call))
-
-    def release(self, numbers: Sequence[int]) -> None:
-        """See `TaskSink.release`."""
-        base = self.ledger.base
-        self.drop([base + number for number in numbers])
 
     def drop(self, ids: Sequence[TaskId]) -> None:
         """Want the results of these no longer."""
@@ -269,10 +264,10 @@ class Session:
             if self.call_listener is not None:
                 self.call_listener(called)
 
-    # --- as the ear of the link --------------------------------------------------------------
+    # --- what the scheduler says -------------------------------------------------------------
 
-    def heard(self, link: Link, messages: list[wire.Message]) -> None:
-        """See `Ear`."""
+    def hear(self, messages: list[wire.Message]) -> None:
+        """A frame has come."""
         self.bond.heard()
         ledger = self.ledger
         ledger.handle(messages)
@@ -284,14 +279,7 @@ class Session:
         if ledger.out or ledger.unused:
             self.flush()
 
-    def chunk(self, link: Link, chunk: wire.Chunk) -> None:
-        """See `Ear`."""
-
-    def lost(self, link: Link, why: str) -> None:
-        """See `Ear`."""
-        self.bond.lost(link, why)
-
-    def unsent(self, link: Link, message: wire.Message, why: str) -> None:
+    def _unsent(self, message: wire.Message, why: str) -> None:
         """A message of ours is too large for a frame: what it was about ends so."""
         if isinstance(message, wire.Submit):
             ids = tuple(spec.id for spec in message.tasks)
@@ -361,10 +349,6 @@ class Session:
         for each in held:
             each()
 
-    def spawn(self, work: Any) -> None:
-        """See `Owner`."""
-        self.holders.spawn(work)
-
     def me(self) -> wire.Party:
         """See `Owner`."""
         return this_party("client", self.ledger.name, self.home.run)
@@ -431,15 +415,13 @@ class Session:
             if not left and not arrived.done():
                 arrived.set_result(None)
 
-        for value in self.ledger.values() if self.bond.link is not None else ():
+        for id, value in results(self.ledger).items() if self.bond.link is not None else ():
             nbytes += value.nbytes
-            if isinstance(value, InlineValue):
-                continue
-            if self.is_local or nbytes <= _FAREWELL_BYTES:
+            if value.is_here:
+                self.ledger.keep_here(id)
+            elif self.is_local or nbytes <= _FAREWELL_BYTES:
                 left += 1
                 value.bring(partial(one, value))
-        for id in self.ledger.inline_ids():
-            self.ledger.keep_here(id)
         self.touch()
         one()
 
@@ -470,6 +452,25 @@ class Session:
             self.call_listener(called)
         if not self._welcome.done():
             self._welcome.set_exception(error)
+
+
+class _Ear:
+    """A session as the ear of its link."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def heard(self, link: Link, messages: list[wire.Message]) -> None:
+        self._session.hear(messages)
+
+    def chunk(self, link: Link, chunk: wire.Chunk) -> None:
+        """A scheduler sends no objects."""
+
+    def lost(self, link: Link, why: str) -> None:
+        self._session.bond.lost(link, why)
+
+    def unsent(self, link: Link, message: wire.Message, why: str) -> None:
+        self._session._unsent(message, why)
 
 
 def _draw() -> int:

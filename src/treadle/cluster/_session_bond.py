@@ -55,12 +55,6 @@ class Owner(Protocol):
     def call(self, fn: Callable[[], None]) -> None:
         """Have this called on the engine thread."""
 
-    def on_pool(self, job: Callable[[], None]) -> None:
-        """Run what takes time."""
-
-    def spawn(self, work: Any) -> None:
-        """Run a coroutine."""
-
     def me(self) -> Party:
         """Who this is, in handshakes."""
 
@@ -72,15 +66,32 @@ class Owner(Protocol):
 
 
 class Bond:
-    """The bond of one session."""
+    """The bond of one session.
 
-    def __init__(self, home: Home, ledger: Ledger, owner: Owner, ear: Ear) -> None:
+    Args:
+        ear: hears the links.
+        spawn: runs a coroutine.
+        on_pool: runs what takes time.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        ledger: Ledger,
+        owner: Owner,
+        ear: Ear,
+        *,
+        spawn: Callable[[Any], None],
+        on_pool: Callable[[Callable[[], None]], None],
+    ) -> None:
         self.home = home
         self.state = State.off
         self.link: Link | None = None
         self._ledger = ledger
         self._owner = owner
         self._ear = ear
+        self._spawn = spawn
+        self._on_pool = on_pool
         #: When something last came by the link; when the last link was lost.
         self._heard_at = 0.0
         self._lost_at: float | None = None
@@ -104,7 +115,7 @@ class Bond:
     def start_again(self) -> None:
         """Have a new scheduler, soon."""
         self.state = State.starting
-        self._owner.on_pool(self._start_now)
+        self._on_pool(self._start_now)
 
     def _start_now(self) -> None:
         """On the pool."""
@@ -121,12 +132,12 @@ class Bond:
             self.state = State.on
             self.connect()
         elif self.state is State.closed:
-            self._owner.on_pool(self.home.end)
+            self._on_pool(self.home.end)
 
     def connect(self) -> None:
         """Open a link."""
         if self.link is None and self.state is State.on:
-            self._owner.spawn(self._connect_now())
+            self._spawn(self._connect_now())
 
     async def _connect_now(self) -> None:
         try:
@@ -173,7 +184,7 @@ class Bond:
         if link is not self.link:
             return
         self.link = None
-        self._ledger.link_down()
+        self._ledger.attached = False
         if self.state is State.on:
             self._missed(why)
 
@@ -193,7 +204,7 @@ class Bond:
         """The scheduler is lost for good."""
         if self.state is State.on:
             self.state = State.burying
-            self._owner.on_pool(partial(self._bury_now, why))
+            self._on_pool(partial(self._bury_now, why))
 
     def _bury_now(self, why: str) -> None:
         """On the pool."""

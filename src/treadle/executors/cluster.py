@@ -142,9 +142,15 @@ class ClusterExecutor(ClusterOfBlocks, RepresentationMixin):
         super().__init__(provider=provider, block_error_handler=block_error_handler)
         self.label = label
         self.storage_access = storage_access
+        self._keep(options)
+
+    def _keep(self, options: dict[str, Any]) -> None:
+        """Each option is an attribute, too."""
         for name, value in options.items():
             setattr(self, name, value)
         self._options = options
+        self._cores_per_slot = float(options["cores_per_slot"])
+        self._walltime_s: float | None = options["walltime"]
         self._lock = threading.Lock()
         self._session: Session | None = None
         self._home: NodeHome | None = None
@@ -153,8 +159,6 @@ class ClusterExecutor(ClusterOfBlocks, RepresentationMixin):
         self._numbers = count(CALLS)
         #: Futures of calls that have not ended.
         self._calls: dict[int, CallFuture] = {}
-        self._cores_per_slot = float(cores_per_slot)
-        self._walltime_s = walltime
         #: What a task asks for that asks for nothing, by its retries.
         self._plain: dict[float, Options | Asked] = {}
 
@@ -354,7 +358,7 @@ class ClusterExecutor(ClusterOfBlocks, RepresentationMixin):
 class _Sink:
     """The executor as a sink of tasks with references."""
 
-    __slots__ = ("_executor", "_session", "admit", "options", "pack", "pack_rows", "release")
+    __slots__ = ("_executor", "_session", "admit", "options", "pack", "pack_rows")
 
     def __init__(self, executor: ClusterExecutor, session: Session, packer: CallPacker) -> None:
         self._executor = executor
@@ -364,12 +368,16 @@ class _Sink:
         self.pack_rows = packer.pack_rows
         self.options = executor.options
         self.admit = session.admit if executor.provider is None else self._admit
-        self.release = session.release
 
     def _admit(self, tasks: Sequence[SinkTask]) -> None:
         """See `TaskSink`; with blocks, which may have to come first."""
         self._executor._call_for_blocks(self._session)
         self._session.admit(tasks)
+
+    def release(self, ids: Sequence[int]) -> None:
+        """See `TaskSink`."""
+        base = self._session.base
+        self._session.drop([base + number for number in ids])
 
     def cancel(self, ids: Sequence[int]) -> None:
         """See `TaskSink`."""

@@ -100,7 +100,7 @@ class Bench:
         """The link is lost, with all that was on its way; the client may be forgotten for it."""
         self.linked = False
         self.inbox.clear()
-        self.ledger.link_down()
+        self.ledger.attached = False
         event = PeerGone("client/ann") if forget else LinkLost("client/ann")
         self.step(event, SHELL)
 

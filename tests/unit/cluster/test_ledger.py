@@ -411,9 +411,9 @@ def test_data_is_unused_when_the_last_task_that_names_it_is_released(bench):
     (submit,) = [m for m in bench.said if type(m) is wire.Submit]
     assert [t.dependencies for t in submit.tasks] == [(data,), (data,)]
     bench.ledger.release([bench.id(0)])
-    assert (bench.ledger.unused, bench.ledger.is_used(data)) == ([], True)
+    assert (bench.ledger.unused, data in bench.ledger.users) == ([], True)
     bench.ledger.cancel([bench.id(1)])
-    assert (bench.ledger.unused, bench.ledger.is_used(data)) == ([data], False)
+    assert (bench.ledger.unused, data in bench.ledger.users) == ([data], False)
 
 
 # --- bundles -------------------------------------------------------------------------------------
