@@ -13,9 +13,9 @@ from tests.acceptance import executors_under_test as under_test
 from tests.unit.kernel.fake_sink import FakeCluster
 from treadle import Config
 
+#: With results as they are, and with copies of them that must be brought before they are loaded.
 EXECUTORS: dict[str, Callable[[], Any]] = {
     "references": lambda: FakeCluster("references", threads=4, copies=False),
-    "copies": lambda: FakeCluster("copies", threads=4),
     "far": lambda: FakeCluster("far", threads=4, is_far=True),
 }
 
