@@ -111,7 +111,9 @@ class SessionDepot:
     ) -> None:
         items = (spec_of(parcel),)
         self._ledger.wants[parcel.id] = want or ENDED
-        self._ledger.ask(lambda ask: wire.Scatter(ask, items, workers, copies, patient=True))
+        self._ledger.ask(
+            lambda ask: wire.Scatter(ask, items, workers, copies, patient=True, keeps=True)
+        )
         self._owner.touch()
 
     def offer_again(self, call: Any) -> None:

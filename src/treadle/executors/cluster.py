@@ -260,7 +260,8 @@ class ClusterExecutor(ClusterOfBlocks, RepresentationMixin):
             raise self._exception
         session, packer = self._running()
         options = self.options(resource_specification or {}, 0)
-        call = packer.pack(func, args, kwargs)
+        writable = getattr(func, "__dict__", {}).get("writable") is True
+        call = packer.pack(func, args, kwargs, writable=writable)
         if self._provider is not None:
             self._call_for_blocks(session)
         number = next(self._numbers)

@@ -40,6 +40,7 @@ __all__ = [
     "client_left",
     "dropped",
     "evacuate",
+    "give_again",
     "holding",
     "not_fetched",
     "rebalance",
@@ -82,6 +83,8 @@ def scatter(books: Books, client: ClientState, message: wire.Scatter) -> None:
             want(ts, client)
             if ts.code == MEMORY:
                 books.send(client, done(ts))
+        if message.keeps:
+            books.moves.keepers.setdefault(ts, {})[client] = message.ask
         if ts.code == MEMORY:
             items.append((ts.id, ts.attempt, ()))
             continue
@@ -284,6 +287,18 @@ def worker_back(books: Books, ws: WorkerState) -> None:
     _ask(books, [*stranded, *(ts for ts, up in moves.uploads.items() if ws in up.targets)])
 
 
+def give_again(books: Books) -> None:
+    """Data was lost that its clients have kept: they are asked to give it to somebody else."""
+    bereft, books.moves.bereft = books.moves.bereft, []
+    uploads = books.moves.uploads
+    mine = [ts for ts in bereft if ts.code == RELEASED and ts in uploads]
+    for ts in mine:
+        books.attempts += 1
+        ts.attempt = books.attempts
+        _choose(books, ts)
+    _ask(books, mine)
+
+
 # --- uploads -----------------------------------------------------------------------------------
 
 
@@ -330,8 +345,11 @@ def _ask(books: Books, tasks: list[TaskState], only: ClientState | None = None) 
 
 
 def _sweep(books: Books) -> None:
-    """Forget what was to be given and is forgotten, when that has become much."""
+    """Forget what was to be given, or kept, and is forgotten, when that has become much."""
     moves = books.moves
+    if len(moves.keepers) >= moves.keepers_limit:
+        moves.keepers = {ts: by for ts, by in moves.keepers.items() if ts.code != FORGOTTEN}
+        moves.keepers_limit = 2 * len(moves.keepers) + 64
     if len(moves.uploads) >= moves.uploads_limit:
         moves.uploads = {ts: up for ts, up in moves.uploads.items() if ts.code != FORGOTTEN}
         moves.uploads_limit = 2 * len(moves.uploads) + 64

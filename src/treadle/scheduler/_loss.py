@@ -11,8 +11,10 @@ from treadle.scheduler import _queues as queues
 from treadle.scheduler._actors import gone
 from treadle.scheduler._books import Books
 from treadle.scheduler._bundles import split
+from treadle.scheduler._client import ClientState
 from treadle.scheduler._end import doom, err, remember
 from treadle.scheduler._exits import died_of
+from treadle.scheduler._moves import Upload
 from treadle.scheduler._need import again, need
 from treadle.scheduler._occupancy import leave
 from treadle.scheduler._relations import each, has
@@ -74,9 +76,13 @@ def lost(books: Books, ts: TaskState, why: str) -> None:
     if ts.actor:
         gone(books, ts, why)
         return
-    if not ts.repeatable:
+    keepers = _keepers(books, ts)
+    if not ts.repeatable and not keepers:
         _lost_for_good(books, ts, why)
         return
+    if keepers:
+        books.moves.uploads[ts] = Upload((), keepers)
+        books.moves.bereft.append(ts)
     advance(ts, RELEASED)
     books.note(ts, f"its result was lost: {why}")
     for client in each(ts.wanters):
@@ -95,6 +101,17 @@ def lost(books: Books, ts: TaskState, why: str) -> None:
         need(books, ts)
     else:
         books.slack.append(ts)
+
+
+def _keepers(books: Books, ts: TaskState) -> dict[ClientState, int]:
+    """Clients that still have this data, if it is data."""
+    if ts.run_spec is not None:
+        return {}
+    return {
+        client: ask
+        for client, ask in books.moves.keepers.get(ts, {}).items()
+        if client in each(ts.wanters) and books.clients.get(client.peer) is client
+    }
 
 
 def _lost_for_good(books: Books, ts: TaskState, why: str) -> None:

@@ -100,13 +100,17 @@ class Scheduler:
     @property
     def wake_at(self) -> float | None:
         """When a `Tick` is wanted at the latest; None: not without another event."""
-        times = (_workers.next_deadline(self.books), _queues.wake_at(self.books))
-        return min((at for at in times if at is not None), default=None)
+        books = self.books
+        at = _queues.wake_at(books)
+        look_at = _workers.next_deadline(books)
+        return look_at if at is None or (look_at is not None and look_at < at) else at
 
     def _settle(self) -> None:
         """Release what nobody needs and place what is ready, until neither leads to more."""
         books = self.books
         while True:
+            if books.moves.bereft:
+                _data.give_again(books)
             if books.slack:
                 relax(books)
             _queues.assign(books)

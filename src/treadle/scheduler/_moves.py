@@ -89,6 +89,12 @@ class Moves:
         #: Data that is being given. What was forgotten in between is swept now and then.
         self.uploads: dict[TaskState, Upload] = {}
         self.uploads_limit = 64
+        #: Who has kept data that was given, with the number of its request. Those who want it no
+        #: longer, and what was forgotten, are swept now and then.
+        self.keepers: dict[TaskState, dict[ClientState, int]] = {}
+        self.keepers_limit = 64
+        #: Data that was lost and that somebody has kept: to be given again, in this very step.
+        self.bereft: list[TaskState] = []
         #: Moves, by the worker that fetches and what it fetches: (task, attempt).
         self.to: dict[WorkerState, dict[tuple[TaskId, int], Move]] = {}
         #: The same moves, by what is fetched.

@@ -148,7 +148,8 @@ class Scatter(Message, frozen=True, gc=False):
     """I have this data; tell me which workers to give it to (`Upload`).
 
     `copies`: on how many workers each item shall be. `patient`: while there is no worker that may
-    have it, it is known, and waits for the first that comes; else it is refused.
+    have it, it is known, and waits for the first that comes; else it is refused. `keeps`: I keep it
+    for as long as I want it, and give it again if it is lost.
     """
 
     ask: Serial
@@ -156,6 +157,7 @@ class Scatter(Message, frozen=True, gc=False):
     workers: WorkerIds = ()
     copies: Count = 1
     patient: bool = False
+    keeps: bool = False
 
 
 class Replicate(Message, frozen=True, gc=False):

@@ -99,6 +99,52 @@ def test_patient_data_waits_for_the_first_worker_and_so_do_tasks_that_need_it() 
     assert cluster.state("y") == "processing"
 
 
+def test_data_that_its_client_keeps_is_given_again_when_it_is_lost() -> None:
+    cluster = Cluster({"v": 1, "w": 1})
+    (first,) = targets(scatter(cluster, "x", keeps=True))["x"]
+    old = cluster.ts("x").attempt
+    holding(cluster, first, "x")
+    cluster.submit("ann", task("y", "x"))
+    told = cluster.kill(first)
+    (second,) = targets(told)["x"]
+    assert second != first
+    assert cluster.ts("x").attempt > old
+    assert [m for m in told if type(m) is wire.Erred] == []
+    assert cluster.state("y") == "waiting"
+    holding(cluster, second, "x")
+    assert cluster.state("y") == "processing"
+
+
+def test_kept_data_waits_for_another_worker_if_there_is_none() -> None:
+    cluster = Cluster({"w": 1})
+    scatter(cluster, "x", keeps=True)
+    holding(cluster, "w", "x")
+    cluster.kill("w")
+    assert cluster.state("x") == "released"
+    assert targets(cluster.join("v")) == {"x": ("v",)}
+    holding(cluster, "v", "x")
+    assert cluster.state("x") == "memory"
+
+
+def test_what_nobody_keeps_any_more_is_lost_for_good() -> None:
+    cluster = Cluster({"w": 1}, clients=("ann", "bob"))
+    scatter(cluster, "x", keeps=True)
+    holding(cluster, "w", "x")
+    cluster.client("bob", wire.Desire(("x",)))
+    cluster.release("ann", "x")
+    told = cluster.kill("w")
+    assert [m.id for m in told if type(m) is wire.Erred] == ["x"]
+
+
+def test_kept_data_that_was_being_given_elsewhere_is_asked_for_once() -> None:
+    cluster = Cluster({"w": 1})
+    scatter(cluster, "x", keeps=True)
+    holding(cluster, "w", "x")
+    cluster.kill("w")
+    cluster.client("ann", wire.Attach(cluster.books.clients["client/ann"].session, "ann"))
+    assert targets(cluster.join("v")) == {"x": ("v",)}
+
+
 def test_why_no_worker_can_take_data_names_each() -> None:
     cluster = Cluster({"a": 1, "b": 1})
     cluster.client("ann", wire.Retire(1, ("a",)))
