@@ -200,11 +200,13 @@ class Agent:
         do = self._do
         back: dict[int, list[worker.TakeBack]] | None = None
         for command in commands:
-            if type(command) is worker.TakeBack:
+            act = do.get(type(command))
+            if act is not None:
+                act(command)
+            else:
+                assert type(command) is worker.TakeBack
                 back = back or {}
                 back.setdefault(command.slot, []).append(command)
-            else:
-                do[type(command)](command)
         if back:  # together: what is read along with one would have to be put back
             for slot, wanted in back.items():
                 self.slots.take_back(slot, wanted)

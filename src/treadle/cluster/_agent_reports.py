@@ -94,18 +94,10 @@ class Reports:
             self._rows[id, attempt] = packet.rows
         events.append(
             worker.Ended(
-                slot.number,
-                id,
-                attempt,
-                packet.nbytes,
-                packet.type,
-                packet.duration_s,
-                packet.memory_bytes,
-                data,
-                packet.rows,
-                packet.last,
+                slot.number, id, attempt, packet.nbytes, packet.type, packet.duration_s,
+                packet.memory_bytes, data, packet.rows, packet.last,
             )
-        )
+        )  # fmt: skip
         if run is not None:
             self._told(slot, run, packet)
 

@@ -163,13 +163,29 @@ class SlotEnd:
         run = self.runs()[0]
         return self._page.look(run.id if run is not None and run.rows else None)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether it is worth the while to listen once more before waiting."""
+        return self._page.has_more
+
     # --- feed ----------------------------------------------------------------------------------
 
     def put(self, packet: bytes, loop: asyncio.AbstractEventLoop) -> None:
         """Put a task into its socket, or behind those that wait to be put there."""
-        parcel = (packet, -1) if len(packet) <= PACKET_BYTES else _boxed(packet)
-        if not self._unsent and self._send(parcel):
-            return
+        if len(packet) <= PACKET_BYTES:
+            parcel = (packet, -1)
+            if not self._unsent:
+                try:
+                    self.feed.send(packet)
+                    return
+                except BlockingIOError:
+                    pass
+                except OSError:  # nobody will read it: the slot's end is on its way
+                    return
+        else:
+            parcel = _boxed(packet)
+            if not self._unsent and self._send(parcel):
+                return
         if not self._unsent:
             loop.add_writer(self.feed.fileno(), self._go_on, loop)
         self._unsent.append(parcel)

@@ -237,6 +237,8 @@ class Slots:
                     self._loop.call_later(_SILENT_S, self._must_be_gone, slot)
                 break
             events += self._reports.events(slot, packets)
+            if not slot.has_more:
+                break
         if events:
             self._tell(events)
             if slot.fed and not self._looked_after:

@@ -148,6 +148,11 @@ class Listener:
         words = self._words
         return words[BLAME_ATTEMPT], words[BLAME_ROW], words[BLAME_SINCE]
 
+    @property
+    def has_more(self) -> bool:
+        """Whether more has been sent than heard: of what was sent only now that may not be known."""
+        return self._words[SENT] > self._heard
+
     def hear(self, packet: bytes | bytearray | memoryview) -> list[FromSlot]:
         """What is new in a packet from *talk*.
 

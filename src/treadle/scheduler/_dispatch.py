@@ -55,5 +55,8 @@ def _inputs(ts: TaskState) -> tuple[Input, ...]:
 
 
 def _input(dep: TaskState) -> Input:
-    holders = tuple([ws.id for ws in each(dep.holders)])
+    ws = dep.holders
+    if type(ws) is WorkerState:  # nearly always there is one
+        return Input(dep.id, dep.attempt, dep.nbytes or 0, (ws.id,))
+    holders = tuple([ws.id for ws in each(ws)])
     return Input(dep.id, dep.attempt, dep.nbytes or 0, holders[:_HOLDERS])

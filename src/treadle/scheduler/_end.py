@@ -60,7 +60,11 @@ def another(ts: TaskState, ws: WorkerState) -> None:
 
 def done(ts: TaskState, inline: bytes | None = None) -> Done:
     """What those who want a result are told."""
-    holders = tuple([ws.id for ws in each(ts.holders)])[:_HOLDERS]
+    ws = ts.holders
+    if type(ws) is WorkerState:  # nearly always there is one
+        holders: tuple[str, ...] = (ws.id,)
+    else:
+        holders = tuple([ws.id for ws in each(ws)])[:_HOLDERS]
     rare = ts.rare
     if rare is None:
         return Done(ts.id, ts.nbytes or 0, ts.type, holders, inline)

@@ -129,10 +129,12 @@ def actor_lives(books: Books, ts: TaskState) -> None:
 def wake_at(books: Books) -> float | None:
     """When `assign` wants to be called, if nothing happens before; None: never."""
     queues = books.queues
-    at = nextafter(queues.next_expiry, NEVER)  # until then, what begins ends in time
-    if queues.vigils:
-        at = min(at, queues.vigils[0][0])
-    return None if at == NEVER else at
+    at = queues.next_expiry
+    if at != NEVER:
+        at = nextafter(at, NEVER)  # until then, what begins ends in time
+    elif not queues.vigils:
+        return None
+    return min(at, queues.vigils[0][0]) if queues.vigils else at
 
 
 def assign(books: Books) -> None:
@@ -244,7 +246,7 @@ def _expected(books: Books, demand: Demand, ts: TaskState, rows: int) -> tuple[f
         return books.policy.unknown_s * rows, False
     seconds = duration_s * rows
     if seconds < LEAST_S:
-        seconds = LEAST_S
+        return LEAST_S, demand.feedable
     return seconds, demand.feedable and is_short(books, seconds)
 
 

@@ -61,20 +61,20 @@ class WorkerState(Struct, eq=False):
     #: What it last said of itself.
     memory_used: int = 0
     spilled_bytes: int = 0
+    #: Its name among all peers.
+    peer: str = ""
     #: Attempts that its last beat did not list though they had been sent before that.
     unlisted: dict[TaskState, int] = field(default_factory=dict)
     #: The newest attempt handed out when it last beat.
     beat_attempt: int = 0
 
+    def __post_init__(self) -> None:
+        self.peer = f"worker/{self.id}"
+
     @property
     def address(self) -> str:
         """Its name, which is its address."""
         return self.id
-
-    @property
-    def peer(self) -> str:
-        """Its name among all peers."""
-        return f"worker/{self.id}"
 
     @property
     def used_resources(self) -> dict[str, float]:

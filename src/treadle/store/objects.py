@@ -146,7 +146,8 @@ class ObjectStore:
         """An object of a few bytes."""
         with self._lock:
             if key not in self._objects:
-                self._put(key, data)
+                self._objects[key] = data
+                self.nbytes += len(data)
 
     def receive(self, key: Key, nbytes: int) -> memoryview:
         """Where an object is to be written that comes in; `commit_received` or `discard` follows.
@@ -302,8 +303,13 @@ class ObjectStore:
     def discard(self, key: Key) -> None:
         """Forget an object, wherever it is, and one that comes in."""
         with self._lock:
-            self._forget_incoming(key)
-            if key in self._objects:
+            if self._incoming:
+                self._forget_incoming(key)
+            found = self._objects.get(key)
+            if type(found) is bytes:  # small: nearly all there are
+                del self._objects[key]
+                self.nbytes -= len(found)
+            elif found is not None:
                 self._take(key)
 
     def close(self) -> None:

@@ -37,6 +37,8 @@ def can_ever_run(b: Books, lane: Lane) -> bool:
     """Whether the worker has what the lane's jobs need, when nothing else runs."""
     if lane.slots > b.slot_count:
         return False
+    if not lane.resources:
+        return True
     return all(amount <= b.resources.get(name, 0) + _DUST for name, amount in lane.resources)
 
 

@@ -45,21 +45,21 @@ def run(b: Books, order: Run) -> None:
                 b.out.begun_at = b.now
             return None
         stop(b, job)
-    else:
-        told = b.told.get(order.id)
-        if told is not None and told[1].attempt > order.attempt:
-            return b.refuse("old attempt")
-    newest = b.newest.get(order.id, 0)
+    id = order.id
+    told = b.told.get(id)
+    if job is None and told is not None and told[1].attempt > order.attempt:
+        return b.refuse("old attempt")
+    newest = b.newest.get(id, 0)
     if newest > order.attempt:
         return b.refuse("old attempt")
-    known = _known(b, order) if newest or order.id in b.told else []
-    if known:
-        b.refuse("told twice")
-        for outcome in known:
-            report(b, outcome)
-        return None
-    actor = b.actors.get(order.id)
-    if actor is not None:
+    if newest or id in b.told:
+        known = _known(b, order)
+        if known:
+            b.refuse("told twice")
+            for outcome in known:
+                report(b, outcome)
+            return None
+    if b.actors and (actor := b.actors.get(id)) is not None:
         actor_gone(b, actor, "a newer one is made")
     return _enroll(b, order)
 
@@ -158,11 +158,12 @@ def _bundle_of(b: Books, order: Stop) -> Job | None:
 
 
 def free_order(b: Books, order: Free) -> None:
-    actor = b.actors.get(order.id)
-    if actor is not None and actor.attempt == order.attempt:
-        if actor.slot is None:
-            return b.refuse("not made yet")
-        return actor_gone(b, actor, "it was freed")
+    if b.actors:
+        actor = b.actors.get(order.id)
+        if actor is not None and actor.attempt == order.attempt:
+            if actor.slot is None:
+                return b.refuse("not made yet")
+            return actor_gone(b, actor, "it was freed")
     replica = b.store.get((order.id, order.attempt))
     if replica is None:
         return b.refuse("nothing to free")

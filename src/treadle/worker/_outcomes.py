@@ -81,10 +81,10 @@ def close(b: Books, job: Job, why: str = "") -> None:
         del b.jobs[run.id]
     if job.actor is not None:
         _leave_actor(b, job, job.actor, stage, why)
-    # Another job may have waited for a result that there is not.
-    replica = b.store.get((run.id, run.attempt))
-    if replica is not None and replica.place is Place.absent:
-        b.hopeless.append(replica)
+    if b.sought:  # another job may have waited for a result that there is not
+        replica = b.store.get((run.id, run.attempt))
+        if replica is not None and replica.place is Place.absent:
+            b.hopeless.append(replica)
 
 
 def _leave_actor(b: Books, job: Job, actor: Actor, stage: Stage, why: str) -> None:

@@ -46,14 +46,19 @@ def began(b: Books, event: ev.Began) -> None:
     slot = b.slots.get(event.slot)
     if slot is None or slot.dying:
         return b.refuse("no such slot")
-    if slot.running is None:
-        for job in slot.fed:
-            if job.run.id == event.id and job.run.attempt == event.attempt:
-                return _begin(b, slot, job)
+    if slot.running is None and _begin(b, slot, event.id, event.attempt):
+        return _tell_start(b, slot)
     return b.refuse("not fed")
 
 
-def _begin(b: Books, slot: Slot, job: Job) -> None:
+def _begin(b: Books, slot: Slot, id: TaskId, attempt: int) -> bool:
+    """The slot, which runs nothing, has read an attempt; False if it was not fed that one."""
+    for job in slot.fed:  # the first, nearly always
+        run = job.run
+        if run.attempt == attempt and run.id == id:
+            break
+    else:
+        return False
     slot.fed.remove(job)
     slot.running = job
     slot.since = b.now
@@ -61,8 +66,17 @@ def _begin(b: Books, slot: Slot, job: Job) -> None:
     job.taking = False
     b.restarts = 0
     if job.stage is Stage.gone:
-        return kill(b, slot, "a call of it was stopped")
-    advance(job, Stage.running)
+        kill(b, slot, "a call of it was stopped")
+    else:
+        advance(job, Stage.running)
+    return True
+
+
+def _tell_start(b: Books, slot: Slot) -> None:
+    """What the slot runs now has begun, and goes on: that is told, and minded."""
+    job = slot.running
+    if job is None or job.stage is Stage.gone:
+        return
     run = job.run
     out = b.out
     out.begun.append(job)
@@ -79,19 +93,21 @@ def _begin(b: Books, slot: Slot, job: Job) -> None:
         appetite(b, slot)
     else:
         b.hungry.pop(slot.number, None)
-    return None
 
 
-def _runner(b: Books, number: int, id: TaskId, attempt: int) -> tuple[Slot, Job] | None:
-    """The slot and the job that it speaks of; None if the job is gone or not there."""
+def _runner(
+    b: Books, number: int, id: TaskId, attempt: int, *, ends: bool
+) -> tuple[Slot, Job] | None:
+    """The slot and the job that it speaks of; None if the job is gone or not there.
+
+    Args:
+        ends: what it says is the job's end: if its start was not told, it never is.
+    """
     slot = b.slots.get(number)
     if slot is None or slot.dying:
         return None
-    if slot.running is None:  # that it has begun was not worth a word
-        for fed in slot.fed:
-            if fed.run.id == id and fed.run.attempt == attempt:
-                _begin(b, slot, fed)
-                break
+    if slot.running is None and _begin(b, slot, id, attempt) and not ends:
+        _tell_start(b, slot)
     job = slot.running
     if job is None or job.stage is Stage.gone or job.run.attempt != attempt:
         return None
@@ -123,14 +139,14 @@ def _skip_to(b: Books, job: Job, id: TaskId) -> bool:
 
 
 def grant_asked(b: Books, event: ev.GrantAsked) -> None:
-    found = _runner(b, event.slot, event.id, event.attempt)
+    found = _runner(b, event.slot, event.id, event.attempt, ends=False)
     if found is None or event.slot in b.grants:
         return b.refuse("grant not due")
     return ask_grant(b, found[0], event.nbytes)
 
 
 def ended(b: Books, event: ev.Ended) -> None:
-    found = _runner(b, event.slot, event.id, event.attempt)
+    found = _runner(b, event.slot, event.id, event.attempt, ends=event.last)
     if found is None or not _skip_to(b, found[1], event.id):
         return _too_late(b, event)
     slot, job = found
@@ -170,7 +186,7 @@ def _too_late(b: Books, event: ev.Ended) -> None:
 
 
 def raised(b: Books, event: ev.Raised) -> None:
-    found = _runner(b, event.slot, event.id, event.attempt)
+    found = _runner(b, event.slot, event.id, event.attempt, ends=event.last)
     if found is None or not _skip_to(b, found[1], event.id):
         return b.refuse("not running")
     slot, job = found
@@ -184,7 +200,8 @@ def raised(b: Books, event: ev.Raised) -> None:
 
 def _go_on(b: Books, slot: Slot, job: Job, rows: int, last: bool) -> None:
     """So many rows of what runs have been told."""
-    b.grants.pop(slot.number, None)
+    if b.grants:
+        b.grants.pop(slot.number, None)
     if rows < job.left:
         told_rows(job, rows)
         if not last:

@@ -87,10 +87,10 @@ def discard(b: Books, replica: Replica) -> None:
 
 def forget(b: Books, replica: Replica) -> None:
     """The object is not here: take it out of the books, whatever its place."""
-    key = replica.key
+    key = (replica.id, replica.attempt)
     place = replica.place
     b.room_due = True
-    if place in IN_MEMORY:
+    if place is Place.memory or place in IN_MEMORY:
         b.used -= replica.nbytes
     elif place is Place.disk:
         b.disk_bytes -= replica.nbytes
@@ -101,7 +101,8 @@ def forget(b: Books, replica: Replica) -> None:
         replica.search = None
         b.ordered.pop(key, None)
     b.lru.pop(key, None)
-    b.wanted.pop(key, None)
+    if b.wanted:
+        b.wanted.pop(key, None)
     del b.store[key]
     if b.newest.get(replica.id) == replica.attempt:
         del b.newest[replica.id]
@@ -109,6 +110,8 @@ def forget(b: Books, replica: Replica) -> None:
 
 def free(b: Books, replica: Replica) -> None:
     """Nobody but this worker needs the object any longer."""
+    if replica.place is Place.memory and not replica.users and not replica.wanted:
+        return discard(b, replica)
     if replica.place not in HERE:
         search = replica.search
         if search is not None and search.due is not None:
@@ -116,9 +119,7 @@ def free(b: Books, replica: Replica) -> None:
             del b.ordered[replica.key]
         if not replica.wanted:
             forget(b, replica)
-        return
-    if replica.place is Place.memory and not replica.users and not replica.wanted:
-        return discard(b, replica)
+        return None
     replica.doomed = True
     return shelve(b, replica)
 
