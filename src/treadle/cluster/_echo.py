@@ -53,7 +53,7 @@ class Echo:
                 printed = self._lines.popleft()
                 dropped, self._dropped = self._dropped, 0
             stream = sys.stdout if printed.stream == 1 else sys.stderr
-            text = printed.text
+            text = _named(printed.name, printed.text)
             if printed.dropped:
                 text = f"[{printed.name}: {printed.dropped} bytes were too many]\n{text}"
             if dropped:
@@ -63,3 +63,9 @@ class Echo:
                 stream.flush()
             except (OSError, ValueError, AttributeError):
                 continue  # it is closed, or there is none
+
+
+def _named(name: str, text: str) -> str:
+    """The text, each line with the name of the app that printed it."""
+    lines = text.splitlines(keepends=True)
+    return "".join([f"[{name}] {line}" for line in lines]) + ("" if text.endswith("\n") else "\n")

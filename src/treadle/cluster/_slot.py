@@ -34,7 +34,7 @@ from treadle.cluster._slot_rows import Rows
 from treadle.cluster._slot_signals import leave_child
 from treadle.cluster._slot_surroundings import CannotMend, Surroundings
 from treadle.cluster._slot_words import explain_read_only, name_of
-from treadle.errors import InternalError
+from treadle.errors import DependencyError, InternalError
 from treadle.serialize import Packed, decode_spec, loads, pack, pack_exception, unpack
 from treadle.wire import Failure, TaskId, World
 
@@ -249,7 +249,8 @@ class Slot:
             ours += 1
             trace = trace.tb_next
         packed = pack_exception(error, skip_frames=ours if trace is not None else 0)
-        return failure_of(packed), False
+        # A dependency that failed fails again: the kernel does not try such a task a second time.
+        return failure_of(packed), isinstance(error, DependencyError)
 
     def is_touched(self) -> bool:
         """Whether a task has changed what a look without system calls can see."""

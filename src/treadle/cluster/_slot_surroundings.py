@@ -168,7 +168,10 @@ class Surroundings:
         before, self._threads = self._threads, _thread._count()
         if self._threads < before:
             return
-        names = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
+        known = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
+        names = [name for name in known if not name.startswith("treadle-")]  # ours stay
+        if known and not names:
+            return
         self._streams.warn(f"a task has left threads running: {', '.join(names) or 'unnamed'}")
 
     def _put_back_limits(self) -> None:
