@@ -386,7 +386,7 @@ def travels_here_by_value(item: Any) -> bool:
     """Whether a function or class goes with all that it names."""
     if type(item) is not FunctionType and not isinstance(item, type):
         return False
-    module = item.__module__
+    module: object = item.__module__  # a user may have set it to anything
     if module == "__main__" or not isinstance(module, str) or travels_by_value(module):
         return True
     return "<locals>" in item.__qualname__ or item.__name__ == "<lambda>"

@@ -90,8 +90,10 @@ class SessionDepot:
         past = self._ledger.past
         if not past:
             return None
-        value = past.get(self._ledger.base + number)
-        return value if getattr(value, "is_here", False) and not value.listed else None
+        value: Any = past.get(self._ledger.base + number, ENDED)
+        if value is ENDED or not value.is_here or value.listed:
+            return None
+        return value
 
     def _before(self, fn: Callable[[], None]) -> None:
         self.prior.append(fn)

@@ -22,7 +22,7 @@ from treadle.cluster._failures import error_of
 from treadle.cluster._hearing import HEARD, text_of, tries_of
 from treadle.cluster._resources import Asked
 from treadle.cluster._rows import ENDED, Bundle, Bundles
-from treadle.dataflow._sink import SinkOutcome, SinkTask, Try
+from treadle.dataflow._sink import RemoteValue, SinkOutcome, SinkTask, Try
 from treadle.wire import Failure, Message, TaskId
 
 #: Numbers of a session's tasks: below are a kernel's, from here on those of calls, then data.
@@ -34,7 +34,7 @@ _DEFAULT = wire.Options()
 _MOST_NAME: Final = 1024
 
 
-class Value(Protocol):
+class Value(RemoteValue, Protocol):
     """What the books need of a result."""
 
     def found(self, done: wire.Done) -> None:
@@ -117,9 +117,9 @@ class Ledger:
         base, wants, batch, past = self.base, self.wants, self._batch, self.past
         for task in tasks:
             id = base + task.id
-            needs: tuple[TaskId, ...] = task.dependencies
-            if needs:
-                needs = tuple([base + number for number in needs])
+            needs: tuple[TaskId, ...] = ()
+            if task.dependencies:
+                needs = tuple([base + number for number in task.dependencies])
                 if past and (gone := [need for need in needs if need in past]):
                     here = {base + number for number in getattr(task.call, "embedded", ())}
                     if not here.issuperset(gone):
@@ -289,7 +289,7 @@ class Ledger:
                 id = message.id
                 if message.rows == 1 and type(wants.get(id)) is str:  # nearly all
                     value = wants[id] = self.value(message)
-                    tries = message.earlier and tries_of(message.earlier)
+                    tries = tries_of(message.earlier) if message.earlier else ()
                     if type(id) is int and id - base < CALLS:
                         self.told.append(SinkOutcome(id - base, value, tries=tries))
                     else:
@@ -357,7 +357,7 @@ class Ledger:
                 self.unused.append(each)
 
     def _option(self, asked: wire.Options | Asked) -> int:
-        options = asked.options if type(asked) is Asked else asked
+        options = asked.options if isinstance(asked, Asked) else asked
         table = self._table
         if not table:
             table[_DEFAULT] = 0

@@ -114,7 +114,7 @@ def worker_settings(options: Mapping[str, Any], *, id: str, slots: int, log_dir:
         environment=dict(options["environment"] or {}),
         addresses=(options["address"],) if options["address"] else (),
         interface=options["interface"] or "",
-        ports=tuple(options["port_range"] or (0, 0)),  # type: ignore[arg-type]
+        ports=tuple(options["port_range"] or (0, 0)),
         echo=options["echo"],
     )
 
@@ -143,7 +143,7 @@ def node_settings(
         listen_tls=worker is None,
         addresses=(options["address"],) if options["address"] else (),
         interface=options["interface"] or "",
-        ports=tuple(options["port_range"] or (0, 0)),  # type: ignore[arg-type]
+        ports=tuple(options["port_range"] or (0, 0)),
         beat_s=float(options["heartbeat_period"]),
         lease_s=float(options["lease"]),
         prefetch_s=float(options["prefetch"]),

@@ -195,9 +195,10 @@ def _priority(value: Any) -> float:
 def _retries(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError("give a whole number")
-    if not 0 <= value <= _COUNT:
+    number = int(value)
+    if not 0 <= number <= _COUNT:
         raise ValueError(f"give a whole number from 0 to {_COUNT}")
-    return int(value)
+    return number
 
 
 def _seconds(value: Any) -> float:

@@ -23,7 +23,7 @@ def world_here() -> World:
             f"the working directory is gone ({error.strerror}), and tasks run in it; change to "
             f"another one"
         ) from error
-    path = tuple(os.path.abspath(entry) for entry in sys.path if isinstance(entry, str))
+    path = tuple(os.path.abspath(entry) for entry in sys.path if type(entry) is str)
     return World(path, here, _umask(), os.path.abspath(main) if main else "")
 
 
