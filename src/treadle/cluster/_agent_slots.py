@@ -18,6 +18,7 @@ from treadle import worker
 from treadle.cluster._agent_slot import MOST_PACKET, SlotEnd, content, drop
 from treadle.cluster._packets import Denied, Granted, decode_for_slot
 from treadle.cluster._packets import Task as TaskPacket
+from treadle.cluster._turns import turns_of
 from treadle.cluster._zygote_link import Zygote
 from treadle.cluster._zygote_packets import SlotFds
 from treadle.wire import Attempt
@@ -84,6 +85,7 @@ class Slots:
         self._launched = launched
         self._descriptors = descriptors
         self._loop = loop
+        self._turns = turns_of(loop)
         self._tell = tell
         self._look = look
         self._lasts = lasts
@@ -239,10 +241,12 @@ class Slots:
             events += self._reports.events(slot, packets)
             if not slot.has_more:
                 break
-        if events:
+        if len(events) == 1:
+            self._turns.at_once(self._tell, events)
+        elif events:
             self._tell(events)
-            if slot.fed and not self._looked_after:
-                self._look_after()
+        if slot.fed and events and not self._looked_after:
+            self._look_after()
 
     def hear_all(self) -> list[ShellEvent]:
         """All that has been said and nobody has heard."""

@@ -81,7 +81,9 @@ class _End(Link):
             messages = self.check(messages)
         other = self.other
         other._inbox += messages
-        other._arm()
+        if not other._armed:
+            other._armed = True
+            self._turns.deliver_later(other)
 
     def send_chunks(self, frames: Frames, then: Callable[[], None]) -> None:
         self._chunks.append((frames, then))

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 GRACE_S: Final = 1.0
 _MESSAGES: Final = Kind.messages
 _DATA: Final = Kind.data
+#: What comes in so few bytes is one thing, and somebody waits for it.
+_ALONE_BYTES: Final = 512
 
 
 class StreamLink(Link, asyncio.Protocol):
@@ -155,6 +157,12 @@ class StreamLink(Link, asyncio.Protocol):
     # --- the transport's calls ---------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
+        if len(data) > _ALONE_BYTES:
+            self._received(data)
+        else:
+            self._turns.at_once(self._received, data)
+
+    def _received(self, data: bytes) -> None:
         try:
             if self._secure is not None:
                 data = self._secure.decrypt(data)

@@ -8,7 +8,8 @@ his own call. One wake-up does it for all links of a loop.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
@@ -56,6 +57,21 @@ class Turns:
         if not self._armed:
             self._armed = True
             self.loop.call_soon(self._run)
+
+    def at_once(self, call: Callable[[Any], None], what: Any) -> None:
+        """Call with this, and do what links have to do then without another turn of the loop.
+
+        For a callback of the loop that has heard one thing: what would gather more in this turn
+        is mostly not there, and another look at all sockets costs more than it finds.
+        """
+        if self._armed:
+            call(what)
+            return
+        self._armed = True
+        try:
+            call(what)
+        finally:
+            self._run()
 
     def _run(self) -> None:
         incoming, outgoing = self._incoming, self._outgoing
