@@ -6,65 +6,39 @@ installed are named and left out. A full run takes half an hour; `--scale 0.1` a
 
 from __future__ import annotations
 
-import argparse
-import shlex
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from _cluster_engines import ENGINES
 from _cluster_rows import MEASURES, ROWS
-from _machine import facts
-from _runs import run_all
-from _table import as_json, as_markdown
+from _program import Comparison
 
-RESULTS = Path(__file__).parent / "results"
-
-
-def parse(argv: list[str]) -> argparse.Namespace:
-    """Read the command line."""
-    names = [measure.name for measure in MEASURES]
-    parser = argparse.ArgumentParser(prog="scripts/bench cluster", description=__doc__)
-    parser.add_argument("--repeat", type=int, default=3, help="runs of each engine (3)")
-    parser.add_argument("--scale", type=float, default=1.0, help="so many times the tasks (1)")
-    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="MEASURE")
-    parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES))
-    parser.add_argument("--million", action="store_true", help="also a million tasks in one run")
-    parser.add_argument("--limit", type=float, default=300, help="seconds for one run (300)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="where the results go")
-    options = parser.parse_args(argv)
-    if options.repeat < 1 or options.scale <= 0:
-        parser.error("--repeat must be at least 1 and --scale greater than 0")
-    return options
+if TYPE_CHECKING:
+    from _runs import Book, Kind
 
 
-def main(argv: list[str]) -> int:
-    """Measure, print, write."""
-    options = parse(argv)
-    engines = {name: ENGINES[name] for name in options.engines}
-    book = run_all(
-        [m for m in MEASURES if m.name in options.only and (options.million or not m.long)],
-        engines,
-        Path(__file__).with_name("_cluster_child.py"),
-        scale=options.scale,
-        repeat=options.repeat,
-        limit_s=options.limit,
-    )
-    where = facts(shlex.join(["scripts/bench", "cluster", *argv]))
-    table = as_markdown(
-        "What a task costs across processes", book, ROWS, engines, where, options.repeat
-    )
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "cluster.md").write_text(table, encoding="utf-8")
-    report = as_json(book, options.engines, where, options.repeat)
-    (options.out / "cluster.json").write_text(report, encoding="utf-8")
+def plot(book: Book, engines: Mapping[str, Kind], path: Path) -> None:
+    """Draw the figures, where matplotlib is installed."""
     if find_spec("matplotlib") is not None:
         from _cluster_plot import draw
 
-        draw(book, ROWS, engines, options.out / "cluster.svg")
-    print(table, end="")
-    return 0
+        draw(book, ROWS, engines, path)
 
+
+CLUSTER = Comparison(
+    name="cluster",
+    heading="What a task costs across processes",
+    description=__doc__,
+    engines=ENGINES,
+    measures=MEASURES,
+    rows=ROWS,
+    child=Path(__file__).with_name("_cluster_child.py"),
+    repeat=3,
+    draw=plot,
+)
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(CLUSTER.run(sys.argv[1:]))
