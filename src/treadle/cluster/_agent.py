@@ -178,7 +178,8 @@ class Agent:
         if self._stepping:
             self._later.append((event, source))
             return
-        wake_at = self.machine.wake_at
+        books = self.machine.books
+        wake_at = books.wake_at
         if wake_at is not None and time.monotonic() - wake_at > _LATE_S:
             event, source = self._catch_up(event, source)
         self._stepping = True
@@ -191,7 +192,7 @@ class Agent:
             raise
         finally:
             self._stepping = False
-        wake_at = self.machine.wake_at
+        wake_at = books.wake_at
         if wake_at is not None and wake_at < self._alarm.at:
             self._alarm.want(wake_at)
 

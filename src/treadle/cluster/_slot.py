@@ -252,9 +252,10 @@ class Slot:
         # A dependency that failed fails again: the kernel does not try such a task a second time.
         return failure_of(packed), isinstance(error, DependencyError)
 
-    def is_touched(self) -> bool:
-        """Whether a task has changed what a look without system calls can see."""
-        return self.surroundings.is_touched()
+    @property
+    def is_touched(self) -> Callable[[], bool]:
+        """Tells whether a task has changed what a look without system calls can see."""
+        return self.surroundings.is_touched
 
     def leave_if_child(self, error: BaseException | None) -> None:
         """End, if this is a process that the task has forked."""

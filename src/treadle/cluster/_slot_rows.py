@@ -44,7 +44,10 @@ class Runner(Protocol):
 
     channel: Channel
     in_task: bool
+    is_child: bool
 
+    @property
+    def is_touched(self) -> Callable[[], bool]: ...
     def load_call(
         self, task: Task, inputs: Inputs | None
     ) -> tuple[Callable[..., Any], Any, Any]: ...
@@ -52,7 +55,6 @@ class Runner(Protocol):
     def deliver(self, id: TaskId, attempt: int, packed: Packed) -> None: ...
     def failure_of(self, error: BaseException, task: Task) -> tuple[Failure, bool]: ...
     def mend(self, spent_ns: int) -> tuple[str, tuple[int, int]]: ...
-    def is_touched(self) -> bool: ...
     def leave_if_child(self, error: BaseException | None) -> None: ...
 
 
@@ -68,6 +70,7 @@ class Rows:
         self._words = self._page.words
         self._inputs = slot.inputs_of(task)
         self._kind = ""
+        self._is_touched = slot.is_touched
         self._since = time.monotonic_ns()
         #: Whether rows of it change what others find: then all is put back after each.
         self._is_rude = False
@@ -77,7 +80,8 @@ class Rows:
         """Run all rows and tell how they ended. Returns why the slot is worn, or ''."""
         words, task, slot = self._words, self._task, self._slot
         slot.channel.flush()
-        self._begin(0)
+        words[BLAME_ROW] = 0
+        words[BLAME_SINCE] = time.monotonic_ns()
         words[BLAME_ATTEMPT] = task.attempt
         try:
             slot.in_task = True
@@ -98,15 +102,11 @@ class Rows:
         words[BLAME_ATTEMPT] = 0
         return self._worn
 
-    def _begin(self, row: int) -> int:
+    def _run_row(self, row: int, func: Callable[..., Any], args: Any, kwargs: Any) -> None:
         now = time.monotonic_ns()
         words = self._words
         words[BLAME_ROW] = row
         words[BLAME_SINCE] = now
-        return now
-
-    def _run_row(self, row: int, func: Callable[..., Any], args: Any, kwargs: Any) -> None:
-        now = self._begin(row)
         if now - self._since > HOLD_NS:
             self._flush(row)
         slot = self._slot
@@ -117,7 +117,8 @@ class Rows:
             value = func(*args, *loads(data), **kwargs)
         else:
             value = func(*args, *unpack(data, writable=True, persistent_load=inputs), **kwargs)
-        slot.leave_if_child(None)
+        if slot.is_child:
+            slot.leave_if_child(None)
         kind = type(value)
         if kind in _PLAIN:
             data = _NONE if value is None else pickle.dumps(value, _PROTOCOL)
@@ -127,7 +128,7 @@ class Rows:
         slot.in_task = False
         if data:
             self._add(row, data)
-        if self._is_rude or slot.is_touched():
+        if self._is_rude or self._is_touched():
             self._is_rude = True
             self._flush(row + 1)
 

@@ -149,7 +149,8 @@ def assign(books: Books) -> None:
     while queues.fresh or queues.awake:
         if queues.fresh:
             _offer(books)
-        _fill(books)
+        if queues.awake:
+            _fill(books)
     if queues.unsettled:
         settle(queues)
 
@@ -181,7 +182,7 @@ def _fill(books: Books) -> None:
     awake, queues.awake = queues.awake, {}
     if len(awake) == 1:
         (demand,) = awake
-        while _place_head(books, demand):
+        while demand.n and _place_head(books, demand):
             pass
         return
     heap = []

@@ -40,6 +40,8 @@ class Kind(IntEnum):
 
 
 _KINDS: dict[int, Kind] = {int(kind): kind for kind in Kind}
+_HEADER_SIZE: Final = HEADER.size
+_head_of: Final = HEADER.unpack_from
 
 
 class Frame(NamedTuple):
@@ -48,6 +50,10 @@ class Frame(NamedTuple):
     kind: Kind
     #: Read-only, and good for as long as it is held.
     payload: memoryview
+
+
+#: Without the Python function that a named tuple's class calls.
+_new: Final = tuple.__new__
 
 
 def frame(payload: bytes | bytearray | memoryview, kind: Kind = Kind.messages) -> bytes:
@@ -138,15 +144,19 @@ class FrameReader:
         if self._partial:
             at = self._complete(view, frames)
         while at < end and not (frames and self._greeting):
-            if end - at < HEADER.size:
+            begin = at + _HEADER_SIZE
+            if begin > end:
                 self._partial += view[at:]
                 return frames
-            size, kind = self._checked(*HEADER.unpack_from(data, at))
-            stop = at + HEADER.size + size
+            size, number = _head_of(data, at)
+            kind = _KINDS.get(number)
+            if kind is None or size > self._limit:
+                self._refuse(size, number)
+            stop = begin + size
             if stop > end:
                 self._partial += view[at:]
                 return frames
-            frames.append(Frame(kind, view[at + HEADER.size : stop]))
+            frames.append(_new(Frame, (kind, view[begin:stop])))
             at = stop
         if frames and self._greeting:
             self._waiting = data[at:]
@@ -159,7 +169,11 @@ class FrameReader:
         partial += view[:at]
         if len(partial) < HEADER.size:
             return len(view)
-        size, kind = self._checked(*HEADER.unpack_from(partial))
+        size, number = _head_of(partial)
+        size = int(size)
+        kind = _KINDS.get(number)
+        if kind is None or size > self._limit:
+            self._refuse(size, number)
         lacking = HEADER.size + size - len(partial)
         stop = at + lacking
         partial += view[at:stop]
@@ -169,13 +183,10 @@ class FrameReader:
         self._partial = bytearray()
         return stop
 
-    def _checked(self, size: int, number: int) -> tuple[int, Kind]:
-        kind = _KINDS.get(number)
-        if kind is None:
+    def _refuse(self, size: int, number: int) -> NoReturn:
+        if number not in _KINDS:
             self._fail(f"a frame of the unknown kind {number}: this is no peer of ours")
-        if size > self._limit:
-            self._fail(f"a frame of {size:,} bytes is over the limit of {self._limit:,}")
-        return size, kind
+        self._fail(f"a frame of {size:,} bytes is over the limit of {self._limit:,}")
 
     def _fail(self, fault: str) -> NoReturn:
         self._fault = fault

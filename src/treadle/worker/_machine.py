@@ -139,19 +139,19 @@ class Worker:
             start(b)
         if b.room_due and not b.exited:
             b.room_due = False
-            _make_room(b)
-            if b.ready and b.idle:  # what had reserved a slot may have lost its input
-                start(b)
+            if b.grants or b.claims or b.sought:
+                _make_room(b)
+                if b.ready and b.idle:  # what had reserved a slot may have lost its input
+                    start(b)
+            else:
+                b.starved_since = None
         if b.staff_due and not b.exited:
             staff(b)
         return b.out.flush(b.now)
 
 
 def _make_room(b: Books) -> None:
-    """Serve all claims for room, in their order."""
-    if not (b.grants or b.claims or b.sought):
-        b.starved_since = None
-        return
+    """Serve all claims for room, in their order; there are some."""
     if serve_grants(b) and _fetching.bring(b):
         b.starved_since = None
 

@@ -58,7 +58,7 @@ def arrive(b: Books, replica: Replica) -> None:
 
 def shelve(b: Books, replica: Replica) -> None:
     """File the object by who uses or wants it; what is doomed and not needed goes."""
-    key = replica.key
+    key = (replica.id, replica.attempt)
     if replica.place is Place.memory:
         b.lru.pop(key, None)
         b.wanted.pop(key, None)
@@ -159,8 +159,7 @@ def use(b: Books, job: Job) -> None:
     for replica in job.inputs:
         del replica.wanted[job.run.id]
         replica.users += 1
-        key = replica.key
-        b.wanted.pop(key, None)
+        b.wanted.pop((replica.id, replica.attempt), None)
 
 
 def unuse(b: Books, job: Job, *, again: bool = False) -> None:
