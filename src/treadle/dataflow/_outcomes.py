@@ -201,7 +201,7 @@ def _error_with(
     def make() -> BaseException:
         return kind([(seen(error), name) for error, name in failed], number)
 
-    late = [error for error, _ in failed if isinstance(error, LateError)]
+    late = [error for error, _ in failed if type(error) is LateError]
     return LateError(make, late) if late else make()
 
 
