@@ -295,7 +295,6 @@ class ObjectsMachine(RuleBasedStateMachine):
         for key, content in self.memory.items():
             assert self.store.view(key) == content
         self.store.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
         for mapper in [self.reader, *self.slots.values()]:
             mapper.close()
         for view, content in self.seen:
