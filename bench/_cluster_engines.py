@@ -66,7 +66,7 @@ class ParslProcesses(Engine):
     """Parsl's HighThroughputExecutor, quiet and with tasks fetched ahead."""
 
     name, title, module, dataflow = "parsl-htex", "Parsl HTEX", "parsl", True
-    share_of_tasks = 0.1
+    share_of_tasks = 0.05
 
     def start(self, run_dir: str) -> None:
         import parsl

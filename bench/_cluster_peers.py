@@ -12,7 +12,7 @@ class Dask(Engine):
     """Dask's distributed, two worker processes of one thread each."""
 
     name, title, module, dataflow = "dask", "Dask", "distributed", True
-    share_of_tasks = 0.1
+    share_of_tasks = 0.05
 
     def start(self, run_dir: str) -> None:
         from distributed import Client, LocalCluster
@@ -48,7 +48,7 @@ class Frisky(Engine):
     """Frisky, a scheduler like Dask's in Rust; two worker processes of one thread each."""
 
     name, title, module, dataflow = "frisky", "Frisky", "frisky", True
-    share_of_tasks = 0.1
+    share_of_tasks = 0.05
 
     def start(self, run_dir: str) -> None:
         import frisky
@@ -82,7 +82,7 @@ class Ray(Engine):
     """Ray with two cores; its map is its own process pool, in pieces."""
 
     name, title, module, dataflow = "ray", "Ray", "ray", True
-    share_of_tasks = 0.1
+    share_of_tasks = 0.05
 
     def start(self, run_dir: str) -> None:
         import ray

@@ -8,12 +8,12 @@ from _rows import Measure, Row
 ALL = tuple(ENGINES)
 SUBMITS = tuple(name for name, engine in ENGINES.items() if engine.submits)
 #: Those that can be asked for a million in reasonable time.
-MANY = ("treadle", "processes", "loky")
+MANY = ("treadle", "processes")
 CHAINS = tuple(name for name in SUBMITS if ENGINES[name].dataflow or name in ("processes", "loky"))
 
 MEASURES = (
     Measure("submit", 20_000, SUBMITS, rate=True),
-    Measure("map", 200_000, ALL, rate=True),
+    Measure("map", 100_000, ALL, rate=True),
     Measure("round-trip", 2_000, SUBMITS, rate=True),
     Measure("chain", 2_000, CHAINS, rate=True),
     Measure("tree", 4_096, SUBMITS, rate=True),
