@@ -38,9 +38,14 @@ class Hooks:
     def launch_task(self, task_record: TaskRecord) -> Future[Any]:
         """Hand the task to its executor; returns the future of the attempt.
 
+        A task that its executor was handed early has no other future than its own: that is
+        returned, before and after it is launched.
+
         Raises:
             IllegalTransition: it is not ready, or has been launched; the text has its story.
         """
+        if task_record.early and task_record.app_fu is not None:
+            return task_record.app_fu
         self._shell.inbox.call(ev.LaunchAsked(task_record, must=True))
         attempt: Future[Any] = task_record.exec_fu or task_record._future
         return attempt

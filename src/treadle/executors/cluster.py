@@ -11,6 +11,7 @@ import os
 import secrets
 import socket
 import threading
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 from functools import partial
@@ -37,6 +38,8 @@ from treadle.executors._cluster_blocks import CONNECTION, ClusterOfBlocks
 from treadle.repr import RepresentationMixin
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from treadle.cluster._resources import Asked
     from treadle.cluster._settings import NodeSettings
     from treadle.data_provider.staging import Staging
@@ -341,6 +344,13 @@ class ClusterExecutor(ClusterOfBlocks, RepresentationMixin):
         future._finish(FINISHED, result, error)
 
     # --- what it is ------------------------------------------------------------------------------
+
+    @property
+    def tasks(self) -> Mapping[object, Future[Any]]:
+        """The futures of what it has been given and has not ended: the kernel's own of its tasks,
+        by their numbers, and those that `submit` returned."""
+        of_kernel: Mapping[Any, Future[Any]] = getattr(self, "kernel_tasks", {})
+        return ChainMap(dict(self._calls), of_kernel)  # type: ignore[arg-type]
 
     @property
     def outstanding(self) -> int:
