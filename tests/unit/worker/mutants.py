@@ -15,7 +15,7 @@ SUITE = (
 MUTANTS: list[Mutant] = [
     *faults(
         "worker._running",
-        ("ghosts-run-on", "    if job.stage is Stage.gone:\n        return kill(b, slot", "    if False:\n        return kill(b, slot"),
+        ("ghosts-run-on", "    if job.stage is Stage.gone:\n        kill(b, slot", "    if False:\n        kill(b, slot"),
         ("starts-not-reported", "    out.begun.append(job)\n", "    pass\n"),
         ("short-starts-reported-at-once", "starts_at = b.now + b.limits.started_s if run.ahead else b.now", "starts_at = b.now"),
         ("walltime-not-armed", "        b.arm(b.now + run.walltime_s)\n", "        pass\n"),
@@ -39,7 +39,7 @@ MUTANTS: list[Mutant] = [
         ("newer-outcomes-forgotten", "        if old[1].attempt > outcome.attempt:", "        if False:"),
         ("acknowledged-too-early", "        if beat > number:", "        if beat > number + 1:"),
         ("stopped-fed-ones-stay", "    elif fed and not job.taking:\n        take_back(b, slot, job)\n", ""),
-        ("hope-for-ever", "    if replica is not None and replica.place is Place.absent:\n        b.hopeless.append(replica)\n", ""),
+        ("hope-for-ever", "        if replica is not None and replica.place is Place.absent:\n            b.hopeless.append(replica)\n", "        pass\n"),
         ("calls-behind-stay", "        for call in reversed(behind):\n            give_up(b, call, \"slot\")\n", "        actor.calls.extend(reversed(behind))\n"),
         ("actors-dropped-without-a-word", "        b.out.tell(Dropped((Attempt(actor.id, actor.attempt),), why))\n", ""),
         ("calls-outlive-actors", "    for job in calls:\n        give_up(b, job, \"slot\")\n", ""),
@@ -107,8 +107,8 @@ MUTANTS: list[Mutant] = [
     *faults(
         "worker._orders",
         ("old-attempts-run", "        if attempt > order.attempt:\n", "        if False:\n"),
-        ("run-twice", "    known = _known(b, order) if newest or order.id in b.told else []\n", "    known: list[Outcome] = []\n"),
-        ("superseded-runs-on", "        stop(b, job)\n    else:", "        pass\n    else:"),
+        ("run-twice", "        known = _known(b, order)\n        if known:", "        known: list[Outcome] = []\n        if known:"),
+        ("superseded-runs-on", "        stop(b, job)\n    id = order.id\n", "        pass\n    id = order.id\n"),
         ("unknown-stops-not-answered", '        b.out.tell(Returned(order.id, order.attempt, "unknown"))\n', "        pass\n"),
         ("reset-keeps-outcomes", "    b.told.clear()\n", ""),
     ),
