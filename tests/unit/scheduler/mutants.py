@@ -83,7 +83,7 @@ MUTANTS: list[Mutant] = [
         ("everybody-is-accused", "    accused = dict(accused) if accuses else {}\n", "    accused = dict(accused)\n"),
         ("copies-count-as-lost", "        if ts.holders is None and ts.code == MEMORY:\n            lost(books, ts, f\"worker {ws.id} {why}\")", "        if ts.code == MEMORY:\n            lost(books, ts, f\"worker {ws.id} {why}\")"),
         ("losses-in-the-wrong-order", "for ts in reversed(list(ws.has_what)):", "for ts in list(ws.has_what):"),
-        ("data-is-computed-again", "    if not ts.repeatable:\n", "    if False:\n"),
+        ("data-is-computed-again", "    if not ts.repeatable and not keepers:\n", "    if False:\n"),
         ("loss-not-told", "            books.send(client, Lost(ts.id, ts.rows))\n", "            pass\n"),
         ("ready-in-spite-of-a-loss", "                queues.withdraw(books, other)\n            other.n_waiting_on += 1", "                pass\n            other.n_waiting_on += 1"),
         ("loss-not-waited-for", "            other.n_waiting_on += 1\n", ""),
