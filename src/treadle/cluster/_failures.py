@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from treadle.errors import (
+    ActorLost,
     AppTimeout,
     InternalError,
     RemoteError,
@@ -71,7 +72,7 @@ _ERRORS: dict[str, Callable[[Failure, str], BaseException]] = {
     "lost": lambda failure, task: ResultLost(f"{task}: {failure.text}"),
     "memory": lambda failure, task: TaskMemoryExceeded(f"{task}: {failure.text}"),
     "walltime": lambda failure, task: AppTimeout(f"{task}: {failure.text}"),
-    "actor": lambda failure, task: ResultLost(f"{task}: {failure.text}"),
+    "actor": lambda failure, task: ActorLost(f"{task}: {failure.text}"),
     "unfit": lambda failure, task: TaskUnfit(f"{task}: {failure.text}"),
     "internal": lambda failure, task: InternalError(f"{task}: {failure.text}"),
 }

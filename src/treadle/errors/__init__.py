@@ -10,9 +10,14 @@ An error says what happened, which value caused it, what would have been allowed
 from __future__ import annotations
 
 from treadle.errors._cluster import (
+    ActorLost,
     BadLauncher,
     ExecutionProviderException,
     HandshakeRefused,
+    KeyConflict,
+    LeaseLost,
+    NoClientError,
+    Reschedule,
     ResultLost,
     ScaleOutFailed,
     SchedulerLost,
@@ -70,6 +75,11 @@ from treadle.errors._tree import (
 )
 
 __all__ = [
+    "ActorLost",
+    "KeyConflict",
+    "LeaseLost",
+    "NoClientError",
+    "Reschedule",
     "AppBadFormatting",
     "AppException",
     "AppTimeout",

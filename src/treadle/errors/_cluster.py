@@ -153,3 +153,23 @@ class SubmitException(ExecutionProviderException):
 
 class BadLauncher(ExecutionProviderException, TypeError):
     """What a provider was given as its launcher is none."""
+
+
+class NoClientError(TreadleError):
+    """There is no client that could be meant."""
+
+
+class KeyConflict(TreadleError, ValueError):
+    """A key is known for other work: it would have given that work's result."""
+
+
+class ActorLost(TreadleError):
+    """The process of an actor is gone, and its state with it."""
+
+
+class LeaseLost(TreadleError):
+    """A lock or a place of a semaphore is not held (any longer): its holder was given up for lost."""
+
+
+class Reschedule(Exception):
+    """Raise it in a task to have it run again, elsewhere if that is possible; it spends no retry."""

@@ -33,14 +33,14 @@ class Options(Struct, frozen=True, array_like=True, gc=False):
     """What a task asks for. Equal ones are one object at the scheduler.
 
     `priority`: lower first. `retries`: how often an exception is tried again. `slots`: slot
-    processes it takes. `resources`: amounts by name, sorted by name. `hosts`, `workers`: where it
+    processes it takes; 0: it runs beside them, in a process of its own, out of turn. `resources`: amounts by name, sorted by name. `hosts`, `workers`: where it
     may run (none: anywhere); with `loose` these and the resources are wishes. `walltime_s`: how
     long an attempt may take.
     """
 
     priority: Finite = 0.0
     retries: Count = 0
-    slots: Annotated[int, Meta(ge=1, le=4096)] = 1
+    slots: Annotated[int, Meta(ge=0, le=4096)] = 1
     resources: Annotated[tuple[tuple[Name, Amount], ...], Meta(max_length=64)] = ()
     hosts: WorkerIds = ()
     workers: WorkerIds = ()

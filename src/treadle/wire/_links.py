@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import StrEnum
 
 from treadle.wire import _client as c
+from treadle.wire import _control as k
+from treadle.wire import _coordination as o
 from treadle.wire import _shells as s
 from treadle.wire import _worker as w
 
@@ -41,6 +43,28 @@ FromClient = (
     | s.Issue
     | s.Revoke
     | s.Roll
+    | o.Linger
+    | o.Acquire
+    | o.GiveBack
+    | o.Holders
+    | o.Withdraw
+    | o.SetEvent
+    | o.AwaitEvent
+    | o.Put
+    | o.Take
+    | o.QueueSize
+    | o.Assign
+    | o.Look
+    | o.Announce
+    | o.Recall
+    | o.Subscribe
+    | o.Unsubscribe
+    | o.SetMetadata
+    | o.GetMetadata
+    | k.Processing
+    | k.Muster
+    | k.Restart
+    | k.Inquire
 )
 #: What the scheduler may say to a client.
 ToClient = (
@@ -57,6 +81,7 @@ ToClient = (
     | s.Located
     | s.Printed
     | s.Issued
+    | o.Announced
 )
 #: What a worker may say to the scheduler.
 FromWorker = (
@@ -74,6 +99,9 @@ FromWorker = (
     | w.Beat
     | s.Locate
     | s.Printed
+    | k.Aside
+    | k.Back
+    | k.Answer
 )
 #: What the scheduler may say to a worker.
 ToWorker = (
@@ -89,6 +117,7 @@ ToWorker = (
     | s.Code
     | s.World
     | s.Located
+    | k.Inquiry
 )
 #: What two workers may say to each other.
 BetweenWorkers = w.GetData | w.Data | w.Busy

@@ -1,0 +1,209 @@
+"""Tasks of a client: submit, map, gather, cancel."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from concurrent.futures._base import FINISHED
+from functools import partial
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from treadle import wire
+from treadle.client._base import ClientBase, names_of
+from treadle.client._futures import ClientFuture
+from treadle.client._nests import LEFT_OUT, each, replaced
+from treadle.cluster._calls import Call
+from treadle.errors import SchedulerLost
+
+if TYPE_CHECKING:
+    from treadle.wire import TaskId
+
+
+class TaskCalls(ClientBase):
+    """What a client does with tasks."""
+
+    def submit(
+        self,
+        func: Callable[..., Any],
+        *args: Any,
+        key: str | None = None,
+        workers: str | Sequence[str] | None = None,
+        resources: dict[str, float] | None = None,
+        retries: int = 0,
+        priority: float = 0,
+        allow_other_workers: bool = False,
+        pure: bool = True,
+        **kwargs: Any,
+    ) -> ClientFuture[Any]:
+        """Run `func(*args, **kwargs)` on a worker; futures among the arguments are waited for there.
+
+        Args:
+            func: the function.
+            *args: its arguments; futures of this client stand for their results.
+            key: what the task is called; None: made of the function's name and the arguments.
+            workers: it may run on these alone.
+            resources: amounts that it takes, by name.
+            retries: how often it is tried again if it raises.
+            priority: higher first.
+            allow_other_workers: `workers` is a wish.
+            pure: the same call is the same task: while its future lives, it is returned again.
+            **kwargs: its keyword arguments.
+
+        Raises:
+            SerializationError: something cannot be pickled; the text has the path.
+        """
+        options = _options(workers, resources, retries, priority, allow_other_workers)
+        return self._submit(func, args, kwargs, key, options, pure)
+
+    def map(
+        self,
+        func: Callable[..., Any],
+        *iterables: Iterable[Any],
+        key: str | None = None,
+        workers: str | Sequence[str] | None = None,
+        resources: dict[str, float] | None = None,
+        retries: int = 0,
+        priority: float = 0,
+        allow_other_workers: bool = False,
+        pure: bool = True,
+        **kwargs: Any,
+    ) -> list[ClientFuture[Any]]:
+        """Run the function for each row of the iterables; one future each. See `submit`.
+
+        Args:
+            key: what the keys begin with.
+        """
+        options = _options(workers, resources, retries, priority, allow_other_workers)
+        rows = zip(*iterables, strict=False)
+        return [
+            self._submit(func, row, kwargs, None if key is None else f"{key}-{n}", options, pure)
+            for n, row in enumerate(rows)
+        ]
+
+    def _submit(
+        self,
+        func: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        key: str | None,
+        options: wire.Options,
+        pure: bool,
+    ) -> ClientFuture[Any]:
+        session = self._running()
+        needs: dict[TaskId, None] = {}
+        call = self._packer.pack(func, args, kwargs, partial(self._reference, needs))
+        data = call.spec if isinstance(call, Call) else call
+        name = _name_of(func)
+        id: TaskId = key if key is not None else f"{name}-{_token(data, pure)}"
+        with self._lock:
+            known = self._futures.get(id)
+            if known is not None and known.status != "cancelled":
+                return known
+            future = self._futures[id] = ClientFuture(self, id, str(id))
+        spec = wire.TaskSpec(id, name, data, tuple(needs))
+        session.submit(spec, options, call)
+        if self._closed:
+            future._finish(FINISHED, None, SchedulerLost("the client has been closed"))
+        return future
+
+    def _reference(self, needs: dict[TaskId, None], future: Any) -> int | str | None:
+        """What names the result of a future of ours in a call."""
+        if not isinstance(future, ClientFuture):
+            return None
+        if future._client is not self:
+            raise ValueError(f"{future!r} belongs to another client")
+        needs[future.id] = None
+        id = future.id
+        return id - self._session.base if isinstance(id, int) else id
+
+    def gather(self, futures: Any, *, errors: str = "raise") -> Any:
+        """The results of futures, in the same shape; of an iterator, an iterator.
+
+        Args:
+            futures: a future, or lists, tuples, sets and dicts of them.
+            errors: 'raise', or 'skip' to leave out those that have none.
+        """
+        if errors not in ("raise", "skip"):
+            raise ValueError(f"errors={errors!r}: give 'raise' or 'skip'")
+        if isinstance(futures, Iterator):
+            return self._gather_each(futures, errors)
+        mine = list(each(futures, ClientFuture))
+        for future in mine:
+            if future._client is not self:
+                raise ValueError(f"{future!r} belongs to another client")
+            future.bring(_nothing)  # all at once; the values are loaded one by one
+        return replaced(futures, ClientFuture, partial(_result, errors))
+
+    def _gather_each(self, futures: Iterator[Any], errors: str) -> Iterator[Any]:
+        for future in futures:
+            value = self.gather(future, errors=errors)
+            if value is not LEFT_OUT:
+                yield value
+
+    def cancel(
+        self, futures: Any, *, force: bool = False, reason: str = "cancelled by its client"
+    ) -> None:
+        """Stop the tasks of these futures and what waits for them, also while they run.
+
+        Args:
+            futures: a future, or lists, tuples, sets and dicts of them.
+            force: whoever else wants their results.
+            reason: told to those.
+        """
+        mine = [future for future in each(futures, ClientFuture) if not future.done()]
+        session = self._session
+        session.cancel([future.id for future in mine], force=force, reason=reason)
+        for future in mine:
+            self._heard_of.pop(future, None)
+            future._stop()
+
+
+def _result(errors: str, future: ClientFuture[Any]) -> Any:
+    if errors == "raise":
+        return future.result()
+    try:
+        return future.result()
+    except CancelledError:
+        return LEFT_OUT
+    except Exception:  # noqa: BLE001 - that is what was asked for
+        return LEFT_OUT
+
+
+def _options(
+    workers: str | Sequence[str] | None,
+    resources: dict[str, float] | None,
+    retries: int,
+    priority: float,
+    loose: bool,
+) -> wire.Options:
+    if loose and workers is None:
+        raise ValueError("allow_other_workers=True goes with workers=...")
+    if type(retries) is not int or not 0 <= retries < 2**31:
+        raise ValueError(f"retries={retries!r}: give a whole number of at least 0")
+    if not -1e300 <= float(priority) <= 1e300:
+        raise ValueError(f"priority={priority!r}: give a finite number")
+    amounts = tuple(sorted((str(k), float(v)) for k, v in (resources or {}).items()))
+    return wire.Options(
+        priority=-float(priority),
+        retries=retries,
+        resources=amounts,
+        workers=names_of(workers),
+        loose=loose,
+    )
+
+
+def _token(data: bytes, pure: bool) -> str:
+    if not pure:
+        return secrets.token_hex(16)
+    return blake2b(data, digest_size=16).hexdigest()
+
+
+def _name_of(func: Any) -> str:
+    name = getattr(func, "__name__", None)
+    return (name if isinstance(name, str) else type(func).__name__)[:512]
+
+
+def _nothing() -> None:
+    """Nobody waits for it."""
