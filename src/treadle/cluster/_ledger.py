@@ -211,6 +211,16 @@ class Ledger:
         if named:
             self.say(wire.Cancel(tuple(named), force, reason[:_MOST_NAME]))
 
+    def cancel_waiting(self, ids: Iterable[TaskId], reason: str) -> None:
+        """Stop those of these, rows too, that have not begun; it is told which these were."""
+        if found := tuple(id for id in ids if self._is_open(id)):
+            self.say(wire.Cancel(found, reason=reason[:_MOST_NAME], waiting=True))
+
+    def _is_open(self, id: TaskId) -> bool:
+        if (bundle := self.bundles.find(id)) is not None and isinstance(id, int):
+            return bundle.is_open(id, 1)
+        return type(self.wants.get(id)) is str
+
     def take(self) -> list[Message]:
         """All that is to be sent now; nothing without a scheduler that knows us."""
         if self._batch:

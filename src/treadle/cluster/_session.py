@@ -160,6 +160,10 @@ class Session:
         """Stop these; nothing is told of them any more."""
         self.call(partial(self._cancel, ids, force, reason))
 
+    def cancel_waiting(self, ids: Sequence[TaskId], reason: str) -> None:
+        """Stop those of these that have not begun; they end as cancelled, the others go on."""
+        self.call(partial(self._cancel_waiting, ids, reason))
+
     def request(self, make: Make, answered: Answered) -> None:
         """Ask the scheduler; the answer (None: there is none) is given on the engine thread."""
         self.call(partial(self.ask, make, answered))
@@ -225,6 +229,10 @@ class Session:
 
     def _cancel(self, ids: Iterable[TaskId], force: bool, reason: str) -> None:
         self.ledger.cancel(ids, force=force, reason=reason)
+        self.touch()
+
+    def _cancel_waiting(self, ids: Iterable[TaskId], reason: str) -> None:
+        self.ledger.cancel_waiting(ids, reason)
         self.touch()
 
     def ask(self, make: Make, answered: Answered) -> None:

@@ -125,11 +125,12 @@ class Release(Message, frozen=True, gc=False):
 
 class Cancel(Message, frozen=True, gc=False):
     """Stop these tasks, and what depends on them, as far as nobody else wants them (`force`:
-    whoever wants them)."""
+    whoever wants them). `waiting`: only those that have not begun."""
 
     ids: Ids
     force: bool = False
     reason: Name = ""
+    waiting: bool = False
 
 
 class Retry(Message, frozen=True, gc=False):
