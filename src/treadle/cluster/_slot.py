@@ -11,6 +11,7 @@ import gc
 import pickle
 import time
 from collections.abc import Callable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -28,13 +29,14 @@ from treadle.cluster._packets import (
     Task,
     Worn,
 )
+from treadle.cluster._slot_actors import Actors
 from treadle.cluster._slot_functions import Functions
 from treadle.cluster._slot_inputs import Inputs, Memories
 from treadle.cluster._slot_rows import Rows
 from treadle.cluster._slot_signals import leave_child
 from treadle.cluster._slot_surroundings import CannotMend, Surroundings
 from treadle.cluster._slot_words import explain_read_only, name_of
-from treadle.errors import DependencyError, InternalError
+from treadle.errors import DependencyError
 from treadle.serialize import Packed, decode_spec, loads, pack, pack_exception, unpack
 from treadle.wire import Failure, TaskId, World
 
@@ -76,7 +78,7 @@ class Slot:
     def __init__(self, channel: Channel, memory: Memory, mapper: Mapper) -> None:
         self.channel = channel
         self.functions = Functions()
-        self.actors: dict[TaskId, Any] = {}
+        self.actors = Actors()
         self._memory = memory
         self._mapper = mapper
         self._memories = Memories(mapper)
@@ -137,6 +139,8 @@ class Slot:
         self.channel.report(report, began + spent)
         words[BLAME_ATTEMPT] = 0
         self._worked_ns += spent
+        if self.actors:
+            return ""  # it may change its process, and grow: that is its state
         return worn or self._memory.grown_too_much(began)
 
     def mend(self, spent_ns: int) -> tuple[str, tuple[int, int]]:
@@ -174,8 +178,12 @@ class Slot:
         if self.is_child:
             leave_child(None)
         kind = type(value)
+        if kind is CoroutineType and (task.actor or task.home is not None):
+            value = self.actors.run(value)
+            kind = type(value)
         if task.actor:
-            self.actors[task.id] = value
+            self.actors.keep(task.id, value)
+            self.surroundings.give_up()
             return None, 0, name_of(kind)
         if kind in _PLAIN:
             data = NONE if value is None else pickle.dumps(value, _PROTOCOL)
@@ -209,7 +217,7 @@ class Slot:
             return func, args, kwargs
         func, args, kwargs = call
         if task.home is not None:
-            func = getattr(self._actor(task.home), func)
+            func = self.actors.method(task.home, func)
         return func, args, kwargs
 
     def inputs_of(self, task: Task) -> Inputs | None:
@@ -218,12 +226,6 @@ class Slot:
             return None
         writable = decode_spec(task.spec).writable
         return Inputs(task.supplies, self._memories, writable=writable)
-
-    def _actor(self, id: TaskId) -> Any:
-        try:
-            return self.actors[id]
-        except KeyError:
-            raise InternalError(f"the actor {id!r} is not in this process") from None
 
     def deliver(self, id: TaskId, attempt: int, packed: Packed) -> None:
         """Write a result where the agent grants room for it."""

@@ -2,7 +2,7 @@
 
 Working directory, umask, environment, signal handlers and timers, sys.path, recursion limit,
 cores, limits, standard streams: they are put back after each task. What cannot be put back makes
-the slot *worn*: it is replaced.
+the slot *worn*: it is replaced. But a process in which an actor lives is the actor's.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ class Surroundings:
         self._umask = _umask(0o077)
         _umask(self._umask)
         self._threads = _thread._count()
+        #: Nothing is put back.
+        self._given_up = False
         self._keep()
         self._enter_directory(os.getcwd())
 
@@ -92,6 +94,10 @@ class Surroundings:
         os.close(self._directory)
         self._directory = out_of_reach(directory)
 
+    def give_up(self) -> None:
+        """An actor lives here: the process is its own, and stays as it makes it."""
+        self._given_up = True
+
     # --- after each task -----------------------------------------------------------------------
 
     def mend(self, spent_ns: int) -> tuple[int, int]:
@@ -101,6 +107,8 @@ class Surroundings:
             CannotMend: something cannot be put back.
         """
         thoroughly = spent_ns > _THOROUGH_NS
+        if self._given_up:
+            return self._streams.settle(thoroughly=thoroughly)
         if thoroughly or self._watch.place:
             self._go_back()
         if self.is_touched():

@@ -26,12 +26,16 @@ class Calm:
 
     def __init__(self) -> None:
         self.touched = False
+        self.given_up = False
         self.printed = (0, 0)
         self.mended: list[int] = []
         self.error: BaseException | None = None
 
     def enter(self, world: object) -> None:
         self.world = world
+
+    def give_up(self) -> None:
+        self.given_up = True
 
     def is_touched(self) -> bool:
         return self.touched

@@ -1,5 +1,6 @@
 """The loop of a slot: what it says of each task that it is fed."""
 
+import asyncio
 import os
 import pickle
 import time
@@ -491,6 +492,49 @@ def test_an_actor_stays_and_is_called(desk: Desk) -> None:
 def test_an_actor_that_is_not_here_is_a_fault_of_the_engine(desk: Desk) -> None:
     [raised] = desk.serve(call("pop", home=5))  # type: ignore[arg-type]
     assert "the actor 5 is not in this process" in str(error_in(raised))
+
+
+def test_a_function_is_called_with_the_actor(desk: Desk) -> None:
+    _, looked_at = desk.serve(
+        call(make_list, id=5, actor=True), call(getattr, "__doc__", id=6, attempt=2, home=5)
+    )
+    assert value_of(looked_at) == list.__doc__
+
+
+class Waiter:
+    async def note(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.seen = asyncio.Event()
+        self.task = asyncio.create_task(self.seen.wait())
+        self.seen.set()
+
+    async def is_the_same(self) -> bool:
+        return await self.task and self.loop is asyncio.get_running_loop()
+
+    async def leave(self) -> None:
+        raise SystemExit(3)
+
+
+def test_coroutine_methods_share_a_loop_that_nothing_ends(desk: Desk) -> None:
+    _, _, left, same = desk.serve(
+        call(Waiter, id=5, actor=True),
+        call("note", id=6, attempt=2, home=5),  # type: ignore[arg-type]
+        call("leave", id=7, attempt=3, home=5),  # type: ignore[arg-type]
+        call("is_the_same", id=8, attempt=4, home=5),  # type: ignore[arg-type]
+    )
+    assert repr(error_in(left)) == "SystemExit(3)"
+    assert value_of(same) is True
+
+
+def test_the_process_of_an_actor_is_its_own(desk: Desk) -> None:
+    desk.slot._memory._recycle_bytes = 1  # whoever grows is replaced
+    desk.slot._memory._start = -(1 << 30)
+    reports = desk.serve(
+        call(make_list, id=5, actor=True),
+        call("append", 4, id=6, attempt=2, home=5),  # type: ignore[arg-type]
+    )
+    assert [type(report) for report in reports] == [Returned, Returned]
+    assert desk.surroundings.given_up
 
 
 # --- bundles -----------------------------------------------------------------------------------
