@@ -71,6 +71,12 @@ class Denied(Packet, frozen=True, gc=False):
     why: str
 
 
+class Turn(Packet, frozen=True, gc=False):
+    """The answer to `Wants`: go on."""
+
+    attempt: int
+
+
 class Big(Packet, frozen=True, gc=False):
     """A packet of so many bytes stands in the memory whose descriptor comes along."""
 
@@ -126,14 +132,29 @@ class Raised(Packet, frozen=True, gc=False):
     printed: tuple[int, int] = (0, 0)
 
 
+class Waits(Packet, frozen=True, gc=False):
+    """My task waits for others, or has seceded: its turn is somebody else's. `id`: of a bundle, the
+    first row's. An attempt that ends so never asks for a turn again."""
+
+    id: TaskId
+    attempt: int
+
+
+class Wants(Packet, frozen=True, gc=False):
+    """My task has something to do again; it waits for a `Turn`."""
+
+    id: TaskId
+    attempt: int
+
+
 class Worn(Packet, frozen=True, gc=False):
     """Replace me before the next task: the last one left me in a state that I cannot mend."""
 
     why: str
 
 
-ToSlot = Task | Bye | Granted | Denied | Big
-FromSlot = Ready | Asked | Returned | Raised | Worn | Big
+ToSlot = Task | Bye | Granted | Denied | Turn | Big
+FromSlot = Ready | Asked | Returned | Raised | Waits | Wants | Worn | Big
 
 _ENCODER = msgspec.msgpack.Encoder()
 encode = _ENCODER.encode
