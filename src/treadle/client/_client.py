@@ -9,11 +9,12 @@ Results stay on workers until somebody asks for them, for as long as a future of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from treadle.client import _current
 from treadle.client._control import ControlCalls
 from treadle.client._data import DataCalls
+from treadle.client._executor import ClientExecutor
 from treadle.client._tasks import TaskCalls
 from treadle.client._topics import TopicCalls
 
@@ -50,6 +51,17 @@ class Client(TaskCalls, DataCalls, ControlCalls, TopicCalls):
             NoClientError: there is none.
         """
         return _current.current_client()
+
+    def get_executor(self, **options: Any) -> ClientExecutor:
+        """This client for code that knows `concurrent.futures` alone.
+
+        Args:
+            options: of `submit`, for all calls; they are not `pure` unless that is said.
+
+        Raises:
+            ValueError: there is no such option.
+        """
+        return ClientExecutor(self, options)
 
     def as_current(self) -> AbstractContextManager[Self]:
         """Within, this client is meant where none is named."""
