@@ -216,6 +216,7 @@ class Agent:
         return {
             worker.Send: self._send,
             worker.Feed: self.slots.feed,
+            worker.GiveTurn: self.slots.give_turn,
             worker.Grant: self.slots.grant,
             worker.Deny: self.slots.deny,
             worker.Discard: self._discard,

@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from treadle import worker
-from treadle.cluster._packets import Asked, FromSlot, Raised, Ready, Returned, Worn
+from treadle.cluster._packets import (
+    Asked,
+    FromSlot,
+    Raised,
+    Ready,
+    Returned,
+    Waits,
+    Wants,
+    Worn,
+)
 
 if TYPE_CHECKING:
     from treadle.cluster._agent_slot import SlotEnd
@@ -69,6 +78,10 @@ class Reports:
             elif isinstance(packet, Asked):
                 number, id, attempt = slot.number, packet.id, packet.attempt
                 events.append(worker.GrantAsked(number, id, attempt, packet.nbytes))
+            elif isinstance(packet, Waits):
+                events.append(worker.WentAside(slot.number, packet.id, packet.attempt))
+            elif isinstance(packet, Wants):
+                events.append(worker.WantsTurn(slot.number, packet.id, packet.attempt))
             elif isinstance(packet, Ready):
                 if not slot.ready:
                     slot.ready = True

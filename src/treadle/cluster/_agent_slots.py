@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from treadle import worker
 from treadle.cluster._agent_slot import MOST_PACKET, SlotEnd, content, drop
-from treadle.cluster._packets import Denied, Granted, decode_for_slot
+from treadle.cluster._packets import Denied, Granted, Turn, decode_for_slot
 from treadle.cluster._packets import Task as TaskPacket
 from treadle.cluster._turns import turns_of
 from treadle.cluster._zygote_link import Zygote
@@ -349,6 +349,12 @@ class Slots:
         slot = self.ends.get(command.slot)
         if slot is not None:
             slot.answer(Denied(command.attempt, command.why))
+
+    def give_turn(self, command: worker.GiveTurn) -> None:
+        """Let what was aside go on."""
+        slot = self.ends.get(command.slot)
+        if slot is not None:
+            slot.answer(Turn(command.attempt))
 
     def _look_after(self) -> None:
         self._looked_after = True

@@ -17,6 +17,7 @@ from treadle.worker._events import (
     Ended,
     Exit,
     Feed,
+    GiveTurn,
     Grant,
     GrantAsked,
     KillSlot,
@@ -39,6 +40,8 @@ from treadle.worker._events import (
     TakeBack,
     TakenBack,
     Tick,
+    WantsTurn,
+    WentAside,
 )
 from treadle.worker._invariants import check
 from treadle.worker._limits import Limits
@@ -53,6 +56,7 @@ __all__ = [
     "Ended",
     "Exit",
     "Feed",
+    "GiveTurn",
     "Grant",
     "GrantAsked",
     "KillSlot",
@@ -78,6 +82,8 @@ __all__ = [
     "TakeBack",
     "TakenBack",
     "Tick",
+    "WantsTurn",
+    "WentAside",
     "Worker",
     "check",
 ]

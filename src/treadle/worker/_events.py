@@ -89,6 +89,22 @@ class Raised(Struct, frozen=True):
     last: bool = True
 
 
+class WentAside(Struct, frozen=True):
+    """What a slot runs waits for other tasks, or has seceded: it takes no slot from here on."""
+
+    slot: int
+    id: TaskId
+    attempt: int
+
+
+class WantsTurn(Struct, frozen=True):
+    """What a slot runs, and was aside, would go on: it waits for `GiveTurn`."""
+
+    slot: int
+    id: TaskId
+    attempt: int
+
+
 class TakenBack(Struct, frozen=True):
     """An attempt that stood behind another in a slot's socket is the machine's again.
 
@@ -182,6 +198,8 @@ ShellEvent = (
     | GrantAsked
     | Ended
     | Raised
+    | WentAside
+    | WantsTurn
     | TakenBack
     | Spilled
     | NotSpilled
@@ -238,6 +256,13 @@ class TakeBack(Struct, frozen=True):
     attempt: int
 
 
+class GiveTurn(Struct, frozen=True):
+    """Let what a slot runs go on, which was aside. Each `WantsTurn` gets one, or `KillSlot`."""
+
+    slot: int
+    attempt: int
+
+
 class Grant(Struct, frozen=True):
     """Room for a result is there; the slot may write it."""
 
@@ -285,5 +310,16 @@ class Exit(Struct, frozen=True):
 
 
 Command = (
-    Send | StartSlot | KillSlot | Feed | TakeBack | Grant | Deny | Spill | Restore | Discard | Exit
+    Send
+    | StartSlot
+    | KillSlot
+    | Feed
+    | TakeBack
+    | GiveTurn
+    | Grant
+    | Deny
+    | Spill
+    | Restore
+    | Discard
+    | Exit
 )

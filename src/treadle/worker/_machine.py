@@ -211,6 +211,8 @@ _OF_SHELL: Handlers = {
     ev.GrantAsked: _running.grant_asked,
     ev.Ended: _running.ended,
     ev.Raised: _running.raised,
+    ev.WentAside: _running.went_aside,
+    ev.WantsTurn: _running.wants_turn,
     ev.TakenBack: _running.taken_back,
     ev.Spilled: _disk.spilled,
     ev.NotSpilled: _disk.not_spilled,

@@ -138,6 +138,17 @@ def _skip_to(b: Books, job: Job, id: TaskId) -> bool:
     return True
 
 
+def went_aside(b: Books, event: ev.WentAside) -> None:
+    if _runner(b, event.slot, event.id, event.attempt, ends=False) is None:
+        b.refuse("not running")
+
+
+def wants_turn(b: Books, event: ev.WantsTurn) -> None:
+    if _runner(b, event.slot, event.id, event.attempt, ends=False) is None:
+        return b.refuse("not running")
+    return b.out.commands.append(ev.GiveTurn(event.slot, event.attempt))
+
+
 def grant_asked(b: Books, event: ev.GrantAsked) -> None:
     found = _runner(b, event.slot, event.id, event.attempt, ends=False)
     if found is None or event.slot in b.grants:
