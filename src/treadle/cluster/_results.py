@@ -64,6 +64,11 @@ class InlineValue:
         return len(self.data)
 
     @property
+    def failure(self) -> BaseException | None:
+        """It is not gone."""
+        return None
+
+    @property
     def is_near(self) -> bool:
         """It is here."""
         return True
@@ -138,6 +143,12 @@ class RemoteResult:
         self._lock = threading.Lock()
 
     # --- from any thread ---------------------------------------------------------------------
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why it is gone; None: it is not. To make an exception may be code of the user's."""
+        error = self._error
+        return None if error is None else error()
 
     @property
     def is_near(self) -> bool:
