@@ -4,7 +4,9 @@ Semaphores (a lock is one with a single place), events, queues, variables, topic
 named, and made when they are first named. What has an owner ends with it: a place that a client
 holds is free again when the client leaves, or is forgotten. What waits has a time of its own, kept
 by the scheduler, so that an answer and a timeout cannot cross. A request that is sent again after a
-link was lost is the same request, by its number `ask`: it is not carried out twice.
+link was lost is the same request, by its number `ask`: it is not carried out twice. Its answer is
+kept, to be told again, until the client says that it has it (`Heard`) or wants it no longer
+(`Withdraw`). A client counts its requests up, and says them in that order.
 """
 
 from __future__ import annotations
@@ -13,13 +15,14 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from treadle.wire._terms import Count, Ids, Message, Name, Seconds, Serial
+from treadle.wire._terms import MAX_ITEMS, Count, Ids, Message, Name, Seconds, Serial
 
 #: Longest item of a queue, value of a variable, or message of a topic. Larger data is a future's.
 MAX_ITEM = 1 << 20
 
 Payload = Annotated[bytes, Meta(max_length=MAX_ITEM)]
 Path = Annotated[tuple[Name, ...], Meta(max_length=64)]
+Asks = Annotated[tuple[Serial, ...], Meta(max_length=MAX_ITEMS)]
 
 
 class Item(Struct, frozen=True, array_like=True, gc=False):
@@ -34,6 +37,12 @@ class Linger(Message, frozen=True, gc=False):
     since somebody else may be about to say `Desire`."""
 
     ids: Ids
+
+
+class Heard(Message, frozen=True, gc=False):
+    """These answers have come; items that were in them are mine. No answer."""
+
+    asks: Asks
 
 
 # --- semaphores ----------------------------------------------------------------------------------
@@ -153,10 +162,15 @@ class Look(Message, frozen=True, gc=False):
 
 
 class Announce(Message, frozen=True, gc=False):
-    """Append this to a topic. No answer."""
+    """Append this to a topic. No answer.
+
+    `serial`: counts up with each that a client announces, whatever the topic: what is sent again is
+    not announced twice. 0: not said.
+    """
 
     topic: Name
     data: Payload
+    serial: Serial = 0
 
 
 class Recall(Message, frozen=True, gc=False):

@@ -44,6 +44,7 @@ FromClient = (
     | s.Revoke
     | s.Roll
     | o.Linger
+    | o.Heard
     | o.Acquire
     | o.GiveBack
     | o.Holders
