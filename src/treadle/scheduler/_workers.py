@@ -153,12 +153,25 @@ def retire(books: Books, client: ClientState, message: wire.Retire) -> None:
         books.send(client, wire.Reply(message.ask, error=text))
         return
     workers = [books.workers[id] for id in dict.fromkeys(message.workers) if id in books.workers]
+    if message.careful and (homes := _homes(workers)):
+        text = f"actors cannot move: {', '.join(homes[:10])} (nothing was done; release them first)"
+        books.send(client, wire.Reply(message.ask, error=text))
+        return
     key = (client.peer, message.ask)
     watch.asks[key] = {ws.id: None for ws in workers}
     for ws in workers:
         ws.retired_by.append(key)
         departures.drain(books, ws)
     departures.answer(books, *key)
+
+
+def _homes(workers: list[WorkerState]) -> list[str]:
+    """Which of these workers have which actors, or are making them; for people."""
+    return [
+        f"{ts.key} is on {ws.id}"
+        for ws in workers
+        for ts in (*ws.actors, *(ts for ts in ws.processing if ts.actor))
+    ]
 
 
 def link_lost(books: Books, peer: str) -> None:

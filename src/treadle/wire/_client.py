@@ -237,10 +237,15 @@ class Story(Message, frozen=True, gc=False):
 
 
 class Retire(Message, frozen=True, gc=False):
-    """Drain these workers: their data moves away, then they may go."""
+    """Drain these workers: their data moves away, then they may go.
+
+    `careful`: not if an actor lives or is being made on one of them, for it cannot move and would
+    keep its worker: an error says so, and nothing is done.
+    """
 
     ask: Serial
     workers: WorkerIds
+    careful: bool = False
 
 
 class ClientBeat(Message, frozen=True, gc=False):

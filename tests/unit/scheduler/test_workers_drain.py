@@ -116,6 +116,20 @@ def test_who_lives_with_an_actor_stays_until_it_is_released():
     assert [type(m) for m in live(cluster, 0.0)] == [wire.Reply, wire.Depart]
 
 
+def test_who_has_an_actor_is_not_retired_with_care():
+    cluster = Cluster({"a": 1, "b": 1})
+    cluster.submit("ann", task("counter", actor=True, workers=("a",)))
+    for does in ("being made", "alive"):
+        (reply,) = cluster.client("ann", wire.Retire(7, ("b", "a"), careful=True))
+        assert "counter is on a" in reply.error
+        assert "nothing was done" in reply.error
+        assert not cluster.books.watch.draining
+        if does == "being made":
+            cluster.finish("counter")
+    cluster.release("ann", "counter")
+    assert wire.Drain() in cluster.client("ann", wire.Retire(8, ("a",), careful=True))
+
+
 def test_an_actor_ends_with_a_worker_that_must_leave():
     cluster = Cluster({"a": 1})
     cluster.submit("ann", task("counter", actor=True))
