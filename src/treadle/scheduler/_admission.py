@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from msgspec.structs import replace
+
 from treadle.scheduler._books import Books
 from treadle.scheduler._bundles import fault, find, owner, parts_of
 from treadle.scheduler._calls import enrol
@@ -49,7 +51,10 @@ def submit(books: Books, client: ClientState, message: Submit) -> None:
         return
     books.submissions += 1
     options = [books.options.setdefault(option, option) for option in message.options]
-    new = _admit(books, client, message, options, orders)
+    base = books.submissions << ORDER_BITS
+    if message.parent is not None:
+        base, options = _within(books, message, options, base)
+    new = _admit(books, client, message, options, orders, base)
     if message.wants is None:
         for ts in new:
             want(ts, client)
@@ -68,16 +73,38 @@ def submit(books: Books, client: ClientState, message: Submit) -> None:
     books.slack += [ts for ts in new if ts.code == RELEASED and not ts.needed]
 
 
+def _within(
+    books: Books, message: Submit, options: list[Options], base: int
+) -> tuple[int, list[Options]]:
+    """The rank that tasks begin at which were submitted from within a task, and their options.
+
+    They come right before that task, so before all that has not begun: else what waits for them
+    would wait for a whole queue, and all of a queue could begin and wait. They are as urgent as it
+    is, unless it is said how urgent they are.
+    """
+    assert message.parent is not None
+    parent = owner(books, message.parent)
+    if parent is None:
+        return base, options
+    priority = parent.options.priority
+    if priority:
+        options = [
+            option if option.priority else replace(option, priority=priority) for option in options
+        ]
+        options = [books.options.setdefault(option, option) for option in options]
+    return parent.rank - len(message.tasks), options
+
+
 def _admit(
     books: Books,
     client: ClientState,
     message: Submit,
     options: list[Options],
     orders: Sequence[int],
+    base: int,
 ) -> list[TaskState]:
     tasks = books.tasks
     specs = message.tasks
-    base = books.submissions << ORDER_BITS
     number = books.submissions if message.graph else client.session
     name = group = None
     new = []

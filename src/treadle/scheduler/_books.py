@@ -13,6 +13,7 @@ from treadle.scheduler._events import Send
 from treadle.scheduler._groups import TaskGroup, TaskPrefix
 from treadle.scheduler._moves import Moves
 from treadle.scheduler._policy import Policy
+from treadle.scheduler._shared import Shared
 from treadle.scheduler._spans import Spans
 from treadle.scheduler._task import TaskState
 from treadle.scheduler._watch import Watch
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: The client that wants what was fired and forgotten.
 FORGETFUL = "fire-and-forget"
+#: The client that wants, for a while, what somebody else may be about to want.
+LINGERING = "lingering"
 #: What is told of tasks that may be forgotten then.
 _ENDS = (Erred, Cancelled, Refused)
 #: Notes kept of one task.
@@ -47,7 +50,9 @@ class Books:
         #: Every worker that is not given up.
         self.workers: dict[WorkerId, WorkerState] = {}
         #: Every client, by peer; also those without a process.
-        self.clients: dict[str, ClientState] = {FORGETFUL: ClientState(FORGETFUL)}
+        self.clients: dict[str, ClientState] = {
+            peer: ClientState(peer) for peer in (FORGETFUL, LINGERING)
+        }
         self.prefixes: dict[str, TaskPrefix] = {}
         self.groups: dict[tuple[str, int], TaskGroup] = {}
         #: Tasks that are ready, by what they ask for.
@@ -63,6 +68,10 @@ class Books:
         self.spans = Spans()
         #: Leases and departures under way.
         self.watch = Watch()
+        #: Who lingers, the first to go first, and until when. Some are forgotten since.
+        self.lingering: dict[TaskState, float] = {}
+        #: What clients coordinate by.
+        self.shared = Shared()
         #: Messages refused, by reason.
         self.refused: dict[str, int] = {}
         #: Tasks that may no longer be needed.

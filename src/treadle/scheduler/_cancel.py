@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 from treadle.scheduler._actors import set_apart
-from treadle.scheduler._books import Books
+from treadle.scheduler._books import LINGERING, Books
 from treadle.scheduler._client import ClientState
 from treadle.scheduler._need import need
 from treadle.scheduler._relations import each
 from treadle.scheduler._release import unwant
 from treadle.scheduler._task import ACTIVE, TaskState
-from treadle.scheduler._transitions import ERRED, RELEASED, advance
+from treadle.scheduler._transitions import ERRED, PROCESSING, RELEASED, advance
 from treadle.wire import Cancelled, Retried
 
 
 def cancel(
-    books: Books, client: ClientState, named: list[TaskState], reason: str, *, force: bool
+    books: Books,
+    client: ClientState,
+    named: list[TaskState],
+    reason: str,
+    *,
+    force: bool,
+    waiting: bool = False,
 ) -> None:
     """Stop tasks that have not ended and what waits for them, as far as nobody else wants them.
 
-    `force`: whoever wants them. What a client named it wants no longer, even if others do. What
-    is then needed by nobody is stopped at the end of this step.
+    `force`: whoever wants them. `waiting`: only those that no worker has been given yet. What a
+    client named it wants no longer, even if others do. What is then needed by nobody is stopped at
+    the end of this step.
     """
+    if waiting:
+        named = [ts for ts in named if ts.code != PROCESSING]
     reach = _waiting_for(named)
-    go_on = {} if force else _wanted_by_others(reach, client)
+    lingering = books.clients[LINGERING]
+    go_on = {} if force else _wanted_by_others(reach, client, lingering)
     chosen = dict.fromkeys(named)
     for ts in reach:
         if ts in go_on and ts not in chosen:
             continue
         message = Cancelled(ts.id, reason, ts.rows)
         for other in tuple(each(ts.wanters)):
-            if other is client or force:
+            if other is client or force or other is lingering:
                 if other.real:
                     books.send(other, message)
                 unwant(books, ts, other)
@@ -47,9 +57,9 @@ def _waiting_for(named: list[TaskState]) -> dict[TaskState, None]:
     return reach
 
 
-def _wanted_by_others(reach: dict[TaskState, None], client: ClientState) -> dict[TaskState, None]:
+def _wanted_by_others(reach: dict[TaskState, None], *mine: ClientState) -> dict[TaskState, None]:
     """Of these, what others want, and what that needs."""
-    go_on = {ts: None for ts in reach if any(other is not client for other in each(ts.wanters))}
+    go_on = {ts: None for ts in reach if any(other not in mine for other in each(ts.wanters))}
     stack = list(go_on)
     while stack:
         for dep in each(stack.pop().deps):

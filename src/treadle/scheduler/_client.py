@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from treadle.wire import Message
 
 if TYPE_CHECKING:
+    from treadle.scheduler._shared import Desk
     from treadle.scheduler._task import TaskState
 
 
@@ -35,6 +36,8 @@ class ClientState(Struct, eq=False):
     #: How tasks ended that it wanted and that are forgotten, while it had no link: the last word of
     #: each. Told when it is back; empty while it is linked.
     untold: dict[object, Message] = field(default_factory=dict)
+    #: What it has of what clients coordinate by; None until it first asks for such a thing.
+    desk: Desk | None = None
     #: What the publisher wrote about it.
     note: bytes = b""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from treadle import wire
-from treadle.scheduler import _cancel, _data
+from treadle.scheduler import _cancel, _coordination, _data, _lingering, _muster
 from treadle.scheduler import _departures as departures
 from treadle.scheduler import _leases as leases
 from treadle.scheduler._admission import desire as desire_one
@@ -99,8 +99,10 @@ def _forget(books: Books, client: ClientState) -> None:
     client.linked = False
     books.watch.newcomers.pop(client, None)
     drop(books, client)
+    _coordination.forget(books, client)
     _data.client_left(books, client)
     departures.forget_asks(books, client)
+    _muster.forget(books, client)
 
 
 def _known(
@@ -148,7 +150,7 @@ def cancel(books: Books, client: ClientState, message: wire.Cancel) -> None:
     for _ in strange:
         books.refuse("cancel of an unknown task")
     reason = message.reason or "cancelled by its client"
-    _cancel.cancel(books, client, found, reason, force=message.force)
+    _cancel.cancel(books, client, found, reason, force=message.force, waiting=message.waiting)
 
 
 def retry(books: Books, client: ClientState, message: wire.Retry) -> None:
@@ -180,6 +182,7 @@ def link_lost(books: Books, peer: str) -> None:
     if client is not None and client.linked:
         client.linked = False
         client.lost_at = books.now
+        _coordination.link_lost(client)
 
 
 def peer_gone(books: Books, event: PeerGone) -> None:
@@ -191,6 +194,9 @@ def peer_gone(books: Books, event: PeerGone) -> None:
 
 def tick(books: Books) -> None:
     """Forget clients whose lease is over."""
+    _coordination.tick(books)
+    if books.lingering:
+        _lingering.tick(books)
     if leases.due(books):
         for client in leases.overdue_clients(books):
             _forget(books, client)

@@ -2,7 +2,8 @@
 
 A demand is what a task asks of a worker: slots, resources, hosts, workers, a walltime. Each has a
 queue of its own, so tasks that wait for one thing never stand in the way of tasks that wait for
-another. Two kinds ask for more: suspects keep apart, and actors stay.
+another. Three kinds ask for more: suspects keep apart, actors stay, and who was on a worker and
+asked to be moved goes elsewhere. Tasks of no slots find every worker free.
 
 Workers that may have room stand in *tiers*, in the order in which their turn comes. A worker is
 offered when something changed there, and struck off when it is found to have no room; so a look at
@@ -19,7 +20,7 @@ from treadle.scheduler._occupancy import CLOSE
 from treadle.scheduler._task import TaskState
 from treadle.scheduler._transitions import NO_WORKER
 from treadle.scheduler._worker import WorkerState
-from treadle.wire import Options
+from treadle.wire import Options, WorkerId
 
 #: Workers in the order of their turns: unlike in a dictionary, the first one is found at once.
 Tier: TypeAlias = OrderedDict[WorkerState, None]
@@ -62,11 +63,12 @@ class Demand(Lane):
         options: of the first of them; of these only what is asked of a worker counts.
         suspicious: they were involved in deaths: no two of them share a worker.
         actor: they make actors.
+        avoid: they asked to be run on another worker than this, if there is one.
         base: they stood in this queue, and wait for one worker now, which has their inputs.
     """
 
     __slots__ = (
-        "actor", "ahead", "base", "bulky", "code", "eligible", "feedable", "hold", "hungry", "idle",
+        "actor", "ahead", "avoid", "base", "bulky", "code", "eligible", "feedable", "hold", "hungry", "idle",
         "isolated", "near", "options", "others", "serial", "simple", "slots", "suspicious", "timed", "used_by",
     )  # fmt: skip
 
@@ -77,6 +79,7 @@ class Demand(Lane):
         *,
         suspicious: bool = False,
         actor: bool = False,
+        avoid: WorkerId = "",
         base: Demand | None = None,
     ) -> None:
         super().__init__()
@@ -86,7 +89,8 @@ class Demand(Lane):
         self.suspicious = suspicious
         self.actor = actor
         #: Where they go is a question of who else is there.
-        self.isolated = suspicious or actor
+        self.avoid = avoid
+        self.isolated = suspicious or actor or avoid != ""
         self.base = base
         self.slots = options.slots
         self.timed = options.walltime_s is not None
@@ -118,7 +122,7 @@ class Demand(Lane):
 
     def offer(self, ws: WorkerState, *, unbounded: bool) -> None:
         """The worker, which is eligible, may have room."""
-        if unbounded or ws.slots_taken < ws.slots:
+        if unbounded or ws.slots_taken < ws.slots or not self.slots:
             loose = self.options.loose and not pleases(ws, self.options)
             (self.others if loose else self.idle)[ws] = None
         elif self.feedable:
@@ -126,7 +130,7 @@ class Demand(Lane):
 
     def filled(self, ws: WorkerState) -> None:
         """The worker has no slot free."""
-        if ws in self.idle:
+        if ws in self.idle and self.slots:
             del self.idle[ws]
             if self.feedable:
                 self.ahead[ws] = None

@@ -78,10 +78,11 @@ def proceed(books: Books, *, all: bool) -> None:
         clear = _data.evacuate(books, ws)
         draining[ws] = _stamp(books, ws)
         if clear and not ws.processing and not ws.actors:
-            _send_away(books, ws)
+            send_away(books, ws)
 
 
-def _send_away(books: Books, ws: WorkerState) -> None:
+def send_away(books: Books, ws: WorkerState) -> None:
+    """Let go of a worker that drains."""
     part(books, ws, "was sent away", accuses=False, sent_away=True)
     tell_stranger(books, ws.id, Depart())
 

@@ -15,7 +15,7 @@ from treadle.scheduler._rooms import NEVER, Queues, Room
 from treadle.scheduler._task import TaskState
 from treadle.scheduler._transitions import NO_WORKER, WAITING, advance
 from treadle.scheduler._worker import WorkerState
-from treadle.wire import Options
+from treadle.wire import Options, WorkerId
 
 if TYPE_CHECKING:
     from treadle.scheduler._books import Books
@@ -26,25 +26,34 @@ def demand_of(books: Books, ts: TaskState) -> Demand:
     queues = books.queues
     options = ts.options
     rare = ts.rare
-    if rare is None or not (rare.suspicious or rare.actor):
+    if rare is None or not (rare.suspicious or rare.actor or rare.avoid):
         if options is queues.last_options:
             demand = queues.last_demand
         else:
             demand = queues.by_options.get(options)
         if demand is None:
-            demand = _demand(books, options, suspicious=False, actor=False)
+            demand = _demand(books, options)
             demand.used_by.append(options)
             queues.by_options[options] = demand
         queues.last_options, queues.last_demand = options, demand
         return demand
-    return _demand(books, options, suspicious=rare.suspicious > 0, actor=rare.actor)
+    return _demand(
+        books, options, suspicious=rare.suspicious > 0, actor=rare.actor, avoid=rare.avoid
+    )
 
 
-def _demand(books: Books, options: Options, *, suspicious: bool, actor: bool) -> Demand:
+def _demand(
+    books: Books,
+    options: Options,
+    *,
+    suspicious: bool = False,
+    actor: bool = False,
+    avoid: WorkerId = "",
+) -> Demand:
     queues = books.queues
     key = (
         options.slots, options.resources, options.hosts, options.workers, options.loose,
-        options.walltime_s, suspicious, actor,
+        options.walltime_s, suspicious, actor, avoid,
     )  # fmt: skip
     demand = queues.demands.get(key)
     if demand is not None:
@@ -52,7 +61,7 @@ def _demand(books: Books, options: Options, *, suspicious: bool, actor: bool) ->
     if len(queues.demands) >= queues.limit:
         _drop_empty(queues)
     queues.serial += 1
-    demand = Demand(options, queues.serial, suspicious=suspicious, actor=actor)
+    demand = Demand(options, queues.serial, suspicious=suspicious, actor=actor, avoid=avoid)
     queues.demands[key] = demand
     for room in _pool(books, options):
         if room.eligible and could_ever(room.ws, options, books.now):

@@ -265,7 +265,7 @@ def _check_worker(books: Books, ws: WorkerState) -> None:
         if ts.processing_on is not ws or not _known(books, ts):
             _fail(ts, f"stands in worker {ws.id}'s processing")
         if ts.home is None:
-            slots += ts.options.slots
+            slots += 0 if ws.aside.get(ts, False) else ts.options.slots
             _take(ws, free, ts)
     for ts in ws.has_what:
         if not has(ts.holders, ws) or not _known(books, ts):
@@ -274,10 +274,14 @@ def _check_worker(books: Books, ws: WorkerState) -> None:
         if not ts.actor or ts.code != MEMORY or not has(ts.holders, ws):
             _fail(ts, f"stands in worker {ws.id}'s actors")
         _take(ws, free, ts)
-    for ts in (*ws.executing, *ws.suspects, *ws.unlisted):
+    for ts in (*ws.executing, *ws.suspects, *ws.unlisted, *ws.aside):
         if ts not in ws.processing:
-            _fail(ts, f"executes, is a suspect or is unlisted on {ws.id}, which has it not")
-    suspects = [ts for ts in ws.processing if ts.suspicious and ts.home is None]
+            _fail(ts, f"executes, is a suspect, unlisted or aside on {ws.id}, which has it not")
+    suspects = [
+        ts
+        for ts in ws.processing
+        if ts.suspicious and ts.home is None and ts.options.slots and ts not in ws.aside
+    ]
     for ts in suspects:
         if ts not in ws.suspects:
             _fail(ts, f"is a suspect; worker {ws.id} does not know that")

@@ -19,7 +19,18 @@ from typing import Any
 from msgspec import Struct
 
 from treadle import wire
-from treadle.scheduler import _clients, _data, _outcomes, _questions, _queues, _unfit, _workers
+from treadle.scheduler import (
+    _clients,
+    _coordination,
+    _data,
+    _lingering,
+    _muster,
+    _outcomes,
+    _questions,
+    _queues,
+    _unfit,
+    _workers,
+)
 from treadle.scheduler._admission import submit
 from treadle.scheduler._books import Books
 from treadle.scheduler._events import SHELL, LinkLost, PeerGone, Send, Tick
@@ -30,6 +41,7 @@ _FROM_CLIENT: dict[type, Callable[..., None]] = {
     wire.Submit: submit,
     wire.Desire: _clients.desire,
     wire.Release: _clients.release,
+    wire.Linger: _lingering.let_linger,
     wire.Cancel: _clients.cancel,
     wire.Retry: _clients.retry,
     wire.FireAndForget: _clients.fire_and_forget,
@@ -47,6 +59,10 @@ _FROM_CLIENT: dict[type, Callable[..., None]] = {
     wire.HasWhat: _questions.has_what,
     wire.Explain: _questions.explain,
     wire.Story: _questions.story,
+    **_coordination.HANDLERS,
+    wire.Processing: _questions.processing,
+    wire.Muster: _muster.muster,
+    wire.Restart: _muster.restart,
 }
 
 _FROM_WORKER: dict[type, Callable[..., None]] = {
@@ -55,6 +71,8 @@ _FROM_WORKER: dict[type, Callable[..., None]] = {
     wire.Died: _outcomes.died,
     wire.Returned: _outcomes.returned,
     wire.Started: _outcomes.started,
+    wire.Aside: _outcomes.aside,
+    wire.Back: _outcomes.back,
     wire.Holding: _data.holding,
     wire.Dropped: _data.dropped,
     wire.NotFetched: _data.not_fetched,
@@ -103,7 +121,21 @@ class Scheduler:
         books = self.books
         at = _queues.wake_at(books)
         look_at = _workers.next_deadline(books)
-        return look_at if at is None or (look_at is not None and look_at < at) else at
+        if look_at is not None and (at is None or look_at < at):
+            at = look_at
+        if books.shared.clock.heap:
+            look_at = books.shared.clock.heap[0][0]
+            if at is None or look_at < at:
+                at = look_at
+        if books.lingering:
+            look_at = _lingering.wake_at(books)
+            if look_at is not None and (at is None or look_at < at):
+                at = look_at
+        if books.watch.musters:
+            look_at = _muster.wake_at(books)
+            if look_at is not None and (at is None or look_at < at):
+                at = look_at
+        return at
 
     def _settle(self) -> None:
         """Release what nobody needs and place what is ready, until neither leads to more."""

@@ -19,7 +19,7 @@ def take(ws: WorkerState, ts: TaskState, expected_s: float) -> None:
     if rare is not None:
         if rare.home is not None:
             return  # an actor's call takes what the actor has
-        if rare.suspicious:
+        if rare.suspicious and ts.options.slots:
             ws.suspects[ts] = None
     options = ts.options
     ws.slots_taken += options.slots
@@ -44,9 +44,30 @@ def leave(ws: WorkerState, ts: TaskState) -> None:
             return
         ws.suspects.pop(ts, None)
     options = ts.options
-    ws.slots_taken -= options.slots
+    if not ws.aside or not ws.aside.pop(ts, False):
+        ws.slots_taken -= options.slots
     if options.resources:
         _give_back(ws, options)
+
+
+def step_aside(ws: WorkerState, ts: TaskState) -> None:
+    """The task, which the worker processes, waits for others: it takes no slot, but all else.
+
+    It may wait for a suspect, so it is none any longer that others have to keep apart from.
+    """
+    if not ws.aside.get(ts, False):
+        ws.aside[ts] = True
+        ws.slots_taken -= ts.options.slots
+        ws.suspects.pop(ts, None)
+        ws.backlog_s -= ws.processing[ts]
+        ws.processing[ts] = 0.0
+
+
+def step_back(ws: WorkerState, ts: TaskState) -> None:
+    """The task takes its slots again."""
+    if ws.aside.get(ts, False):
+        ws.aside[ts] = False
+        ws.slots_taken += ts.options.slots
 
 
 def keep(ws: WorkerState, actor: TaskState) -> None:

@@ -14,12 +14,15 @@ from treadle.scheduler._departures import drain
 from treadle.scheduler._end import arrive, err, remember, tell_done
 from treadle.scheduler._loss import accuse, strike_off
 from treadle.scheduler._need import again
-from treadle.scheduler._occupancy import keep, leave
+from treadle.scheduler._occupancy import keep, leave, step_aside, step_back
 from treadle.scheduler._release import inputs_unneeded
 from treadle.scheduler._task import TaskState
 from treadle.scheduler._transitions import PROCESSING
 from treadle.scheduler._worker import WorkerState
 from treadle.wire import (
+    Aside,
+    Attempt,
+    Back,
     Died,
     Failed,
     Finished,
@@ -105,10 +108,43 @@ def returned(books: Books, ws: WorkerState, report: Returned) -> None:
         return
     if report.why == "drained" and not ws.draining:
         drain(books, ws)  # it was told so before it was given up, or says so elsewhere soon
+    if report.why == "rescheduled":
+        ts.rarely().avoid = ws.id
+        again(books, ts, f"raised Reschedule on {ws.id}, and goes elsewhere if it can")
+        return
     for id, holder in report.missing:
         strike_off(books, id, holder)
     if ts.processing_on is ws:  # else what was struck off has ended it
         again(books, ts, f"given back by {ws.id}: {report.why}")
+
+
+def aside(books: Books, ws: WorkerState, report: Aside) -> None:
+    """Attempts wait for other tasks, or have seceded: they run on, and take no slot."""
+    for attempt in report.attempts:
+        for ts in _running(books, ws, attempt):
+            step_aside(ws, ts)
+    queues.set_aside(books, ws)
+
+
+def back(books: Books, ws: WorkerState, report: Back) -> None:
+    """Attempts that were aside take their slots again."""
+    for attempt in report.attempts:
+        for ts in _running(books, ws, attempt):
+            step_back(ws, ts)
+            queues.has_long(books, ws, ts)
+
+
+def _running(books: Books, ws: WorkerState, attempt: Attempt) -> list[TaskState]:
+    """What is left of the attempt on the worker: of a bundle, all parts that have not ended."""
+    number = attempt.attempt
+    ts = books.tasks.get(attempt.id)
+    if ts is not None and ts.rare is None:
+        found = [ts] if ts.attempt == number and ts in ws.processing else []
+    else:
+        found = [ts for ts in ws.processing if ts.attempt == number and ts.home is None]
+    if not found:
+        books.refuse("turn of an attempt that has ended")
+    return found
 
 
 def started(books: Books, ws: WorkerState, report: Started) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from treadle.scheduler._books import Books
-from treadle.scheduler._occupancy import take
+from treadle.scheduler._occupancy import step_aside, step_back, take
 from treadle.scheduler._relations import Relation, add, discard, each
 from treadle.scheduler._task import ACTIVE, Rare, TaskState
 from treadle.scheduler._transitions import ERRED, FORGOTTEN, MEMORY, PROCESSING, WAITING
@@ -35,6 +35,7 @@ def cut(books: Books, ts: TaskState, n_rows: int) -> TaskState:
         suspicious=rare.suspicious,
         has_lost_dependencies=rare.has_lost_dependencies,
         metadata=rare.metadata,
+        avoid=rare.avoid,
         rows=rare.rows,
         first_row=rare.first_row + n_rows,
         n_rows=rare.n_rows - n_rows,
@@ -114,6 +115,10 @@ def _share_worker(ts: TaskState, tail: TaskState, share: float) -> None:
     ws.processing[ts] = expected_s * share
     ws.backlog_s -= expected_s * (1 - share)
     take(ws, tail, expected_s * (1 - share))
+    if ts in ws.aside:
+        step_aside(ws, tail)
+        if not ws.aside[ts]:
+            step_back(ws, tail)
     if ts in ws.executing:
         ws.executing[tail] = ws.executing[ts]
     if ts in ws.unlisted:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from treadle.scheduler._demand import Demand, Tier, lives_long_enough, outranks
-from treadle.scheduler._occupancy import affords
+from treadle.scheduler._occupancy import affords, taken
 from treadle.scheduler._relations import each
 from treadle.scheduler._task import TaskState
 from treadle.scheduler._worker import WorkerState
@@ -57,23 +57,37 @@ def is_short(books: Books, seconds: float) -> bool:
 
 def has_slot(books: Books, demand: Demand, ts: TaskState, ws: WorkerState) -> bool:
     """Whether the worker, which takes work, can begin the task now, but for its inputs."""
-    if ws.slots_taken + demand.slots > ws.slots and (books.policy.hold_back or not demand.feedable):
+    if demand.slots == 0:
+        pass  # it runs beside the slots
+    elif ws.slots_taken + demand.slots > ws.slots and (
+        books.policy.hold_back or not demand.feedable
+    ):
         return False
     if demand.simple and not books.queues.held:
         return True
     options = demand.options
     if options.resources and not affords(ws, options):
         return False
-    if demand.suspicious and ws.suspects:
+    if demand.isolated and not _may_go(books, demand, ws):
         return False
     if demand.timed and not lives_long_enough(ws, options, books.now):
         return False
     return not books.queues.held or _may_take(books.queues, demand, ts, ws)
 
 
+def _may_go(books: Books, demand: Demand, ws: WorkerState) -> bool:
+    """Whether a suspect, or a task that asked to be moved, may go there."""
+    if demand.suspicious and ws.suspects and demand.slots:
+        return False
+    if demand.avoid != ws.id:
+        return True
+    rooms = books.queues.rooms
+    return not any(rooms[other].usable for other in demand.eligible if other is not ws)
+
+
 def fits_now(demand: Demand, ws: WorkerState) -> bool:
     """Whether the worker has the slots and the resources free that the demand's tasks take."""
-    if ws.slots_taken + demand.slots > ws.slots:
+    if demand.slots and ws.slots_taken + demand.slots > ws.slots:
         return False
     return not demand.options.resources or affords(ws, demand.options)
 
@@ -101,7 +115,7 @@ def _may_take(queues: Queues, demand: Demand, ts: TaskState, ws: WorkerState) ->
     head = held.peek()
     if head is None or outranks(ts, head):
         return True
-    if ws.slots_taken + demand.slots + held.slots > ws.slots:
+    if demand.slots and ws.slots_taken + demand.slots + held.slots > ws.slots:
         return False
     names = [name for name, _ in held.options.resources]
     return not any(name in names for name, _ in demand.options.resources)
@@ -376,7 +390,7 @@ def keep_free(books: Books, demand: Demand, ws: WorkerState) -> None:
     if old is ws or (old is not None and old.backlog_s <= ws.backlog_s):
         return
     head = demand.peek()
-    if head is None or not _fits_drained(ws, demand, books.now):
+    if head is None or not fits_drained(ws, demand, books.now):
         return
     rival = room.held_for
     if rival is None and old is None and len(queues.held) > len(queues.rooms) // _HELD:
@@ -406,14 +420,18 @@ def _last_held(queues: Queues) -> Demand:
     return last
 
 
-def _fits_drained(ws: WorkerState, demand: Demand, now: float) -> bool:
-    """Whether the demand fits what actors, which stay, leave of the worker."""
+def fits_drained(ws: WorkerState, demand: Demand, now: float) -> bool:
+    """Whether the demand fits what actors, which stay, leave of the worker; and what is aside,
+    which may wait for something that the demand would keep from it."""
     if demand.timed and not lives_long_enough(ws, demand.options, now):
         return False
     for name, amount in demand.options.resources:
         free = ws.resources.get(name, 0.0)
         for actor in ws.actors:
             free -= dict(actor.options.resources).get(name, 0.0)
+        for ts, now_aside in ws.aside.items():
+            if now_aside:
+                free -= dict(taken(ws, ts.options)).get(name, 0.0)
         if free < amount * (1 - 1e-9):
             return False
     return True

@@ -19,6 +19,8 @@ class Policy(Struct, frozen=True, kw_only=True):
         deaths: a task that was involved in this many deaths is erred.
         beat_s: how often a worker beats.
         lease_s: how long a worker may be silent, or without a link, before it is given up.
+        linger_s: how long a result is kept that nobody wants, but that somebody may be about to:
+            a future of it was pickled.
         latency_s: what a transfer costs before the first byte.
         bandwidth: bytes per second of a transfer.
         unknown_s: what a task of a prefix that has never finished is expected to take.
@@ -36,6 +38,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     deaths: int = 3
     beat_s: float = 3.0
     lease_s: float = 12.0
+    linger_s: float = 60.0
     latency_s: float = 0.0005
     bandwidth: float = 1e9
     unknown_s: float = 0.5

@@ -34,6 +34,17 @@ def has_what(books: Books, client: ClientState, message: wire.HasWhat) -> None:
     _reply(books, client, message.ask, answer)
 
 
+def processing(books: Books, client: ClientState, message: wire.Processing) -> None:
+    """What have these workers (none named: all) been given? The shown keys by worker, in order."""
+    unknown = [id for id in message.workers if id not in books.workers]
+    if unknown:
+        _refuse(books, client, message.ask, f"not known: {named(unknown, 'worker')}")
+        return
+    ids = message.workers or sorted(books.workers)
+    answer = {id: [ts.key for ts in books.workers[id].processing] for id in ids}
+    _reply(books, client, message.ask, answer)
+
+
 def explain(books: Books, client: ClientState, message: wire.Explain) -> None:
     """Why is this task where it is? One sentence."""
     if not _unknown(books, client, message.ask, (message.id,)):

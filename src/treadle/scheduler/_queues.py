@@ -35,6 +35,7 @@ from treadle.scheduler._placement import (
     LEAST_S,
     Wait,
     choose,
+    fits_drained,
     fits_now,
     is_short,
     keep_free,
@@ -55,10 +56,12 @@ __all__ = [
     "assign",
     "before",
     "check",
+    "has_long",
     "has_room",
     "joined",
     "left",
     "ready",
+    "set_aside",
     "wake_at",
     "withdraw",
 ]
@@ -109,6 +112,20 @@ def has_room(books: Books, ws: WorkerState) -> None:
     books.queues.fresh[ws] = None
 
 
+def set_aside(books: Books, ws: WorkerState) -> None:
+    """Tasks of a worker wait for others: it has room, but what these hold stays taken."""
+    room = books.queues.rooms[ws]
+    room.recount = True
+    if room.held_for is not None and not fits_drained(ws, room.held_for, books.now):
+        let_go(books.queues, room.held_for)
+    books.queues.fresh[ws] = None
+
+
+def has_long(books: Books, ws: WorkerState, ts: TaskState) -> None:
+    """A task takes its slot again, for nobody knows how long."""
+    books.queues.rooms[ws].add_long(ts)
+
+
 def joined(books: Books, ws: WorkerState) -> None:
     """A worker has come, or takes work again."""
     refresh(books, ws)
@@ -119,6 +136,11 @@ def joined(books: Books, ws: WorkerState) -> None:
 def left(books: Books, ws: WorkerState) -> None:
     """A worker is gone, or takes no more work; but its actors may be asked while it drains."""
     joined(books, ws)
+    for demand in books.queues.demands.values():
+        if demand.avoid and demand.n:  # there may be no other worker now
+            last = books.workers.get(demand.avoid)
+            if last is not None:
+                books.queues.fresh[last] = None
 
 
 def actor_lives(books: Books, ts: TaskState) -> None:
@@ -256,9 +278,13 @@ def _give(
 ) -> None:
     """Hand a task that has left its queue to a worker, and remember what that means for others."""
     queues = books.queues
+    if demand.slots == 0:
+        seconds, short = 0.0, True  # it keeps no slot busy
     start(books, ts, ws, seconds, ahead=short and seconds < books.policy.ahead_s)
     if not short:
         queues.rooms[ws].add_long(ts)
+    if demand.avoid:
+        ts.rarely().avoid = ""
     if demand.idle and ws.slots_taken >= ws.slots and books.policy.hold_back:
         demand.filled(ws)
     if queues.tired:

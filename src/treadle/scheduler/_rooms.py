@@ -58,7 +58,7 @@ class Room(Struct, eq=False):
         self.long = {
             ts: attempt
             for ts, attempt in self.long.items()
-            if ts.attempt == attempt and ts in processing
+            if ts.attempt == attempt and ts in processing and not self.ws.aside.get(ts, False)
         }
         self.long_slots = sum([ts.options.slots for ts in self.long])
         self.long_s = sum([processing[ts] for ts in self.long])

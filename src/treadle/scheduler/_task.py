@@ -23,7 +23,7 @@ from treadle.scheduler._transitions import (
     WAITING,
     states_of,
 )
-from treadle.wire import NUMBER_BITS, AttemptRow, Failure, Options, TaskId
+from treadle.wire import NUMBER_BITS, AttemptRow, Failure, Options, TaskId, WorkerId
 
 if TYPE_CHECKING:
     from treadle.scheduler._client import ClientState
@@ -47,6 +47,8 @@ class Rare(Struct, eq=False):
     suspicious: int = 0
     has_lost_dependencies: bool = False
     metadata: dict[str, Any] | None = None
+    #: The worker that it asked to be moved away from, until it is; empty for none.
+    avoid: WorkerId = ""
     #: It makes an actor: in memory, its process is alive on the one worker that has it.
     actor: bool = False
     #: It is a call of this actor, and runs where that is; None for all others.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from treadle.scheduler._client import ClientState
+    from treadle.scheduler._muster import Waiting
     from treadle.scheduler._worker import WorkerState
     from treadle.wire import WorkerId
 
@@ -47,6 +48,13 @@ class Watch:
         self.gone: dict[WorkerId, Gone] = {}
         #: Unknown peers that were told so, and when.
         self.strangers: dict[str, float] = {}
+        #: Clients that wait for workers, by (client's peer, ask).
+        self.musters: dict[tuple[str, int], Waiting] = {}
+        #: The last request of each client to begin anew, and how many workers there were.
+        self.restarts: dict[ClientState, tuple[int, int]] = {}
+        #: Workers that shall begin anew and have not been heard of since: their epoch, and how
+        #: often they were told.
+        self.resets: dict[WorkerId, tuple[int, int]] = {}
         #: Clients that were told that they are new, and when; until they come again.
         self.newcomers: dict[ClientState, float] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from treadle import wire
-from treadle.scheduler import _data
+from treadle.scheduler import _data, _muster
 from treadle.scheduler import _departures as departures
 from treadle.scheduler import _leases as leases
 from treadle.scheduler import _queues as queues
@@ -23,6 +23,8 @@ def register(books: Books, message: wire.Register, source: str) -> None:
         books.refuse("register under another name")
         return
     if _is_past(books, message, source):
+        return
+    if books.watch.resets and _muster.begins_anew(books, message):
         return
     ws = books.workers.get(id)
     if ws is not None and message.epoch > ws.epoch:
@@ -44,6 +46,7 @@ def register(books: Books, message: wire.Register, source: str) -> None:
     reconcile(books, ws, message)
     queues.joined(books, ws)
     _data.worker_back(books, ws)
+    _muster.look(books)
 
 
 def _is_past(books: Books, message: wire.Register, source: str) -> bool:
@@ -204,6 +207,7 @@ def tick(books: Books) -> None:
             departures.part(books, ws, leases.how(books, ws), accuses=True)
     if books.watch.draining:
         departures.proceed(books, all=due)
+    _muster.look(books)
 
 
 def next_deadline(books: Books) -> float | None:

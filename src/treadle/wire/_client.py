@@ -103,12 +103,14 @@ class Attach(Message, frozen=True, gc=False):
 
 class Submit(Message, frozen=True, gc=False):
     """New tasks. `wants`: which results the client wants (None: all). `graph`: they came at once
-    and are one piece of work, to be ordered depth first; else in the order given."""
+    and are one piece of work, to be ordered depth first; else in the order given. `parent`: they
+    were submitted from within this task, so they come before all that has not begun."""
 
     tasks: Tasks
     options: Table = (Options(),)
     wants: Ids | None = None
     graph: bool = False
+    parent: TaskId | None = None
 
 
 class Desire(Message, frozen=True, gc=False):
@@ -125,7 +127,7 @@ class Release(Message, frozen=True, gc=False):
 
 class Cancel(Message, frozen=True, gc=False):
     """Stop these tasks, and what depends on them, as far as nobody else wants them (`force`:
-    whoever wants them). `waiting`: only those that have not begun."""
+    whoever wants them). `waiting`: only those that no worker has been given yet."""
 
     ids: Ids
     force: bool = False

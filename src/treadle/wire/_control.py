@@ -34,7 +34,7 @@ class Processing(Message, frozen=True, gc=False):
 
 
 class Muster(Message, frozen=True, gc=False):
-    """Tell me when so many workers are there. Answer: how many; None when the time is up."""
+    """Tell me when so many workers are there. Answer: how many are; None when the time is up."""
 
     ask: Serial
     count: Count
@@ -44,7 +44,7 @@ class Muster(Message, frozen=True, gc=False):
 class Restart(Message, frozen=True, gc=False):
     """Forget all work and all data of all clients, and have every worker begin anew.
 
-    Answer: how many workers there were, when as many are back; None when the time is up.
+    Answer: how many workers are there, when that are as many as before; None when time is up.
     """
 
     ask: Serial
@@ -54,9 +54,12 @@ class Restart(Message, frozen=True, gc=False):
 class Inquire(Message, frozen=True, gc=False):
     """Ask these workers (none named: all), and the scheduler if `scheduler`.
 
-    `what`: 'call_stack' (of the attempts that run the tasks `ids`; none named: of all), 'logs' (the
-    newest `most` lines) or 'versions'. Answer: {worker, or 'scheduler': answer, or an error's text
-    in a list of one}.
+    `what`: 'call_stack' (of the tasks `ids`; none named: of all; [id, key, frames] of each that
+    runs), 'logs' (the newest `most`; [level, line] of each) or 'versions' (of the packages that
+    `ids` name, too). Answer: [{worker, or 'scheduler': answer}, {worker: why there is none}].
+
+    The scheduler alone tells 'info' ({worker: what there is to know of it}) and 'nbytes' (of the
+    results `ids`; none named: of all; [key, prefix, bytes] of each).
     """
 
     ask: Serial

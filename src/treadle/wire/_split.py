@@ -3,8 +3,8 @@
 A list of messages that is too much for one frame goes in several. A message that is too much, by
 `MAX_ITEMS` or by its bytes, goes as several that mean the same, where that is possible:
 
-- those that are said of each item by itself: Desire, Release, Cancel, Retry, FireAndForget;
-  Upload, Refused; Started, Holding, Dropped.
+- those that are said of each item by itself: Desire, Release, Linger, Cancel, Retry,
+  FireAndForget; Upload, Refused; Started, Aside, Back, Holding, Dropped.
 - Submit: what a task depends on goes before it or with it. If only some results are wanted, each
   part also wants what later parts depend on, or it would be dropped before they come; a Release
   of these goes last. A graph is ordered part by part.
@@ -25,6 +25,8 @@ from msgspec.structs import replace
 
 from treadle.errors import WireError
 from treadle.wire import _client as c
+from treadle.wire import _control as k
+from treadle.wire import _coordination as o
 from treadle.wire import _worker as w
 from treadle.wire._codec import MAX_MESSAGES, encode_behind
 from treadle.wire._frames import HEADER, MAX_FRAME, Kind
@@ -39,9 +41,12 @@ _BY_ITEM: Final[dict[type[Message], str]] = {
     c.Cancel: "ids",
     c.Retry: "ids",
     c.FireAndForget: "ids",
+    o.Linger: "ids",
     c.Upload: "items",
     c.Refused: "ids",
     w.Started: "attempts",
+    k.Aside: "attempts",
+    k.Back: "attempts",
     w.Holding: "objects",
     w.Dropped: "attempts",
 }

@@ -88,7 +88,8 @@ class Died(Message, frozen=True, gc=False):
 class Returned(Message, frozen=True, gc=False):
     """An attempt has not run and will not run here; it accuses nobody.
 
-    `why`: 'stopped', 'drained', 'inputs', 'slot' or 'unknown'. `missing`: inputs that could not
+    `why`: 'stopped', 'drained', 'inputs', 'slot', 'unknown', or 'rescheduled': it has begun, and
+    asks to be run elsewhere. `missing`: inputs that could not
     be had, each with a worker that should have had it.
     """
 

@@ -107,7 +107,7 @@ def test_who_was_never_there_can_be_gone():
     cluster.lose_link("client/zoe")
     cluster.shell(PeerGone("worker/zoe"))
     cluster.lose_link("worker/zoe")
-    assert list(cluster.books.clients) == ["fire-and-forget", "client/ann"]
+    assert list(cluster.books.clients) == ["fire-and-forget", "lingering", "client/ann"]
 
 
 def test_that_it_is_new_is_told_until_the_client_knows():
@@ -303,7 +303,7 @@ def test_a_wrong_request_is_answered_once_and_changes_nothing(request_, word):
     (reply,) = cluster.client("ann", request_)
     assert reply.ask == 5
     assert word in reply.error
-    assert list(cluster.books.clients) == ["fire-and-forget", "client/ann"]
+    assert list(cluster.books.clients) == ["fire-and-forget", "lingering", "client/ann"]
     assert len(cluster.ts("x").who_wants) == 1
 
 

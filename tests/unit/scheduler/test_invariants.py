@@ -127,7 +127,7 @@ FAULTS: dict[str, tuple[Callable[[Cluster], object], str]] = {
     "resources": (lambda c: worker(c).free.update(gpu=1.0), "counts 1 resources; there are 0"),
     "executes what it has not": (
         lambda c: worker(c).executing.update({c.ts("full"): 1.0}),
-        "executes, is a suspect or is unlisted on w",
+        "executes, is a suspect, unlisted or aside on w",
     ),
     "a suspect that nobody knows": (
         lambda c: setattr(c.ts("runs").rarely(), "suspicious", 1),

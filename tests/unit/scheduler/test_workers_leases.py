@@ -136,7 +136,7 @@ def test_a_client_has_the_lease_it_asked_for():
     live(cluster, 1.0, "worker/a")
     assert cluster.state("x") == "forgotten"
     assert cluster.state("y") != "forgotten"
-    assert list(cluster.books.clients) == ["fire-and-forget", "client/bob"]
+    assert list(cluster.books.clients) == ["fire-and-forget", "lingering", "client/bob"]
 
 
 def test_a_silent_client_is_forgotten():
