@@ -77,6 +77,7 @@ class WorkerLife:
         process: Process,
         zygote: Launched | None = None,
     ) -> None:
+        settings = replace(settings, scheduler=connection)
         self._settings = settings
         self._connection = connection
         self._process = process

@@ -80,15 +80,24 @@ class Host:
         if self.settings.listen_tls:
             self._listen_tls()
         if self.settings.connection_file:
-            connection = Connection(
-                run=self.settings.run,
-                addresses=self.addresses,
-                pid=os.getpid(),
-                host=socket.gethostname(),
-                version=self.me.version,
-                credential=self._credential,
+            write_connection(
+                self.settings.connection_file, self.connection(credential=self._credential)
             )
-            write_connection(self.settings.connection_file, connection)
+
+    def connection(self, *, credential: str = "") -> Connection:
+        """How it is reached.
+
+        Args:
+            credential: where that of the reader stands, for networks.
+        """
+        return Connection(
+            run=self.settings.run,
+            addresses=self.addresses,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            version=self.me.version,
+            credential=credential,
+        )
 
     def _listen_tls(self) -> None:
         """Take links from other machines, of who has a credential of this run's."""

@@ -10,6 +10,8 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from treadle.cluster._agent import Agent
 from treadle.cluster._dial import adopt
 from treadle.cluster._host import Host
@@ -120,7 +122,7 @@ class Node:
     async def _start_worker(self, settings: WorkerSettings) -> None:
         run = self._settings.scheduler.run
         agent = self._agent = Agent(
-            settings,
+            replace(settings, scheduler=self.host.connection()),
             run=run,
             loop=self._loop,
             epoch=1,

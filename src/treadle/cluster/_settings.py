@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
+from treadle.cluster._connection import Connection
 from treadle.wire import World
 
 
@@ -43,6 +44,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     echo: bool = True
     #: Most bytes of one task's standard output, and error, that are kept.
     output_bytes: int = 16 << 20
+    #: Where its scheduler is, for clients that its tasks make.
+    scheduler: Connection | None = None
 
 
 class SchedulerSettings(Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from treadle.cluster._packets import (
     BLAME_SINCE,
     Asked,
     Denied,
+    FromSlot,
     Raised,
     Ready,
     Returned,
@@ -30,17 +31,20 @@ from treadle.cluster._packets import (
     Worn,
 )
 from treadle.cluster._slot_actors import Actors
+from treadle.cluster._slot_aside import Asides
+from treadle.cluster._slot_coroutines import run_here
 from treadle.cluster._slot_functions import Functions
 from treadle.cluster._slot_inputs import Inputs, Memories
 from treadle.cluster._slot_rows import Rows
 from treadle.cluster._slot_signals import leave_child
 from treadle.cluster._slot_surroundings import CannotMend, Surroundings
 from treadle.cluster._slot_words import explain_read_only, name_of
-from treadle.errors import DependencyError
+from treadle.errors import DependencyError, Reschedule
 from treadle.serialize import Packed, decode_spec, loads, pack, pack_exception, unpack
 from treadle.wire import Failure, TaskId, World
 
 if TYPE_CHECKING:
+    from treadle.cluster._connection import Connection
     from treadle.cluster._slot_channel import Channel
     from treadle.cluster._slot_memory import Memory
     from treadle.store.mapping import Mapper
@@ -62,7 +66,7 @@ _decode_world: Final = msgspec.msgpack.Decoder(World).decode
 
 
 #: Packages whose frames tell a user nothing.
-_OURS: Final = ("treadle.cluster", "treadle.serialize")
+_OURS: Final = ("treadle.cluster", "treadle.serialize", "asyncio")
 
 
 class _Denied(Exception):
@@ -75,7 +79,15 @@ class Slot:
     #: Given to it before it serves.
     surroundings: Surroundings
 
-    def __init__(self, channel: Channel, memory: Memory, mapper: Mapper) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        memory: Memory,
+        mapper: Mapper,
+        *,
+        worker: str = "",
+        scheduler: Connection | None = None,
+    ) -> None:
         self.channel = channel
         self.functions = Functions()
         self.actors = Actors()
@@ -83,7 +95,14 @@ class Slot:
         self._mapper = mapper
         self._memories = Memories(mapper)
         self._words = channel.page.words
-        #: Whether Ctrl-C is the task's.
+        self.asides = Asides(
+            self, self._words, channel.mail, self.functions.names, worker, scheduler
+        )
+        #: What runs, or ran last.
+        self.task: Task | None = None
+        #: Before this process says that it is worn, or ends.
+        self.closing: list[Callable[[], None]] = []
+        #: The task's own code runs: Ctrl-C is the task's.
         self.in_task = False
         #: Whether this is a process that a task has forked.
         self.is_child = False
@@ -101,8 +120,10 @@ class Slot:
             task = next_task(self.rest)
             if task is None:
                 return
+            self.task = task
             why = Rows(self, task).run() if task.rows else run(task)
             if why:
+                self.close()
                 self.channel.say(Worn(why))
                 self.channel.wait_end()
 
@@ -154,12 +175,34 @@ class Slot:
 
     def rest(self) -> None:
         """There is nothing to do: collect garbage, if enough was done since the last time."""
+        self.task = None
         if self._worked_ns > self._gc_cost_ns * _GC_RATIO:
             self._collect()
         if (self._memories or self._has_written) and self.channel.is_idle_for(_IDLE_S):
             self._memories.drop()
             self._mapper.trim()
             self._has_written = False
+
+    def close(self) -> None:
+        """No more task will run here."""
+        while self.closing:
+            self.closing.pop()()
+
+    # --- for its seat --------------------------------------------------------------------------
+
+    @property
+    def is_actors(self) -> bool:
+        """See `Runner` of `_slot_aside`."""
+        task = self.task
+        return bool(self.actors) or (task is not None and task.actor)
+
+    def say(self, report: FromSlot) -> None:
+        """See `Runner` of `_slot_aside`."""
+        self.channel.say(report)
+
+    def at_end(self, fn: Callable[[], None]) -> None:
+        """See `Runner` of `_slot_aside`."""
+        self.surroundings.at_end(fn)
 
     def _collect(self) -> None:
         began = time.monotonic_ns()
@@ -178,8 +221,8 @@ class Slot:
         if self.is_child:
             leave_child(None)
         kind = type(value)
-        if kind is CoroutineType and (task.actor or task.home is not None):
-            value = self.actors.run(value)
+        if kind is CoroutineType:
+            value = self.run_coroutine(value)
             kind = type(value)
         if task.actor:
             self.actors.keep(task.id, value)
@@ -227,9 +270,14 @@ class Slot:
         writable = decode_spec(task.spec).writable
         return Inputs(task.supplies, self._memories, writable=writable)
 
+    def run_coroutine(self, coroutine: Any) -> Any:
+        """What a coroutine function has been called for."""
+        return self.actors.run(coroutine) if self.is_actors else run_here(coroutine, self.asides)
+
     def deliver(self, id: TaskId, attempt: int, packed: Packed) -> None:
         """Write a result where the agent grants room for it."""
         self.in_task = False
+        self.asides.hush()
         self.channel.say(Asked(id, attempt, packed.nbytes))
         answer = self.channel.wait_grant(attempt)
         if isinstance(answer, Denied):
@@ -241,6 +289,8 @@ class Slot:
 
     def failure_of(self, error: BaseException, task: Task) -> tuple[Failure, bool]:
         """What to say of an exception; whether another attempt would end the same way."""
+        if isinstance(error, Reschedule):
+            return Failure("rescheduled", "Reschedule", _text_of(error)), False
         if isinstance(error, _Denied):
             return failure_of(pack_exception(MemoryError(str(error)))), True
         if task.supplies and isinstance(error, ValueError):
@@ -263,3 +313,10 @@ class Slot:
         """End, if this is a process that the task has forked."""
         if self.is_child:
             leave_child(error)
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)[:2_000].encode("utf-8", "replace").decode()
+    except BaseException:  # noqa: BLE001 - its text is user code
+        return ""

@@ -28,6 +28,7 @@ from treadle.cluster._packets import (
     decode_for_slot,
     encode,
 )
+from treadle.cluster._slot_mail import Letter, Mail
 from treadle.cluster._slot_page import HELD, Page
 
 #: Room for one descriptor.
@@ -54,6 +55,8 @@ class Channel:
         self._feed = socket.socket(fileno=out_of_reach(feed))
         self._talk = socket.socket(fileno=out_of_reach(talk))
         self._words = page.words
+        #: What comes on *talk*.
+        self.mail = Mail(self._read_letter)
         self._eager = False
         self._held_since = 0
 
@@ -95,16 +98,21 @@ class Channel:
 
     def wait_grant(self, attempt: int) -> Granted | Denied:
         """The agent's answer to `Asked`."""
-        while True:
-            try:
-                data = self._talk.recv(PACKET_BYTES)
-            except OSError:
-                self.die()
-            if not data:
-                os._exit(EX_ORPHANED)
-            packet = decode_for_slot(data)
-            if isinstance(packet, (Granted, Denied)) and packet.attempt == attempt:
-                return packet
+        self.mail.turn_to(attempt)
+        answer = self.mail.wait(attempt, Granted, Denied)
+        assert isinstance(answer, (Granted, Denied)), answer
+        return answer
+
+    def _read_letter(self) -> Letter:
+        try:
+            data = self._talk.recv(PACKET_BYTES)
+        except OSError:
+            self.die()
+        if not data:
+            os._exit(EX_ORPHANED)
+        packet = decode_for_slot(data)
+        assert isinstance(packet, Letter), packet
+        return packet
 
     def wait_end(self) -> NoReturn:
         """Read nothing more: what stands in *feed* is another slot's."""

@@ -12,14 +12,17 @@ from treadle.serialize import loads
 class Functions:
     """Code by digest. What fails to load is tried again at each call: a module may appear."""
 
-    __slots__ = ("_payloads", "loaded")
+    __slots__ = ("_payloads", "loaded", "names")
 
     def __init__(self) -> None:
         self.loaded: dict[bytes, Callable[..., Any]] = {}
         self._payloads: dict[bytes, bytes] = {}
+        #: What they are called.
+        self.names: dict[bytes, str] = {}
 
-    def add(self, digest: bytes, payload: bytes) -> None:
+    def add(self, digest: bytes, payload: bytes, name: str = "") -> None:
         """Know a function."""
+        self.names[digest] = name
         if digest not in self.loaded:
             self._payloads[digest] = payload
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Callable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from treadle.cluster._packets import (
@@ -52,6 +53,7 @@ class Runner(Protocol):
         self, task: Task, inputs: Inputs | None
     ) -> tuple[Callable[..., Any], Any, Any]: ...
     def inputs_of(self, task: Task) -> Inputs | None: ...
+    def run_coroutine(self, coroutine: Any) -> Any: ...
     def deliver(self, id: TaskId, attempt: int, packed: Packed) -> None: ...
     def failure_of(self, error: BaseException, task: Task) -> tuple[Failure, bool]: ...
     def mend(self, spent_ns: int) -> tuple[str, tuple[int, int]]: ...
@@ -120,6 +122,9 @@ class Rows:
         if slot.is_child:
             slot.leave_if_child(None)
         kind = type(value)
+        if kind is CoroutineType:
+            value = slot.run_coroutine(value)
+            kind = type(value)
         if kind in _PLAIN:
             data = _NONE if value is None else pickle.dumps(value, _PROTOCOL)
             self._kind = kind.__name__

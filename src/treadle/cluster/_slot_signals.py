@@ -15,6 +15,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from treadle.cluster import _task_here
 from treadle.cluster._slot_watch import wrap
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Signals:
         """The child goes on with the task's code, and is no slot."""
         self._slot.is_child = True
         self._slot.channel.close()
+        _task_here.leave()
         if signal.getsignal(signal.SIGINT) == self._on_interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         if signal.getsignal(signal.SIGTERM) is _ignore:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import msgspec
 from msgspec import Struct
 
+from treadle.cluster import _slot_stack, _task_here
 from treadle.cluster._prctl import die_with_parent, offer_to_oom_killer
 from treadle.cluster._settings import WorkerSettings
 from treadle.cluster._slot import Slot
@@ -66,16 +67,20 @@ def become_slot(start: Start, fds: SlotFds) -> NoReturn:
     streams = Streams(fds.stdout, fds.stderr)
     # A descriptor of its own, that outlives what a task does to 2.
     faulthandler.enable(out_of_reach(os.dup(2)), all_threads=False)
+    _slot_stack.arm()
     _settle_in(start)
     slot = _make_slot(start, channel, streams)
     slot.serve(os.getpid(), start.warning)
+    slot.close()
     _end()
 
 
 def _make_slot(start: Start, channel: Channel, streams: Streams) -> Slot:
     memory = Memory(start.settings.recycle_bytes)
-    slot = Slot(channel, memory, Mapper())
+    settings = start.settings
+    slot = Slot(channel, memory, Mapper(), worker=settings.id, scheduler=settings.scheduler)
     Signals(slot).install()
+    _task_here.take(slot.asides)
     # Last, for it remembers what it finds.
     slot.surroundings = Surroundings(streams)
     return slot

@@ -14,8 +14,10 @@ import resource
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from treadle.cluster import _slot_stack
 from treadle.cluster._slot_channel import out_of_reach
 from treadle.cluster._slot_watch import Watch
 
@@ -48,6 +50,10 @@ class Surroundings:
         self._umask = _umask(0o077)
         _umask(self._umask)
         self._threads = _thread._count()
+        #: Of these, those that are not ours.
+        self._strangers = self._threads
+        #: What the task has to have done at its end.
+        self._ends: dict[Callable[[], None], None] = {}
         #: Nothing is put back.
         self._given_up = False
         self._keep()
@@ -97,6 +103,12 @@ class Surroundings:
     def give_up(self) -> None:
         """An actor lives here: the process is its own, and stays as it makes it."""
         self._given_up = True
+        self._ends.clear()
+
+    def at_end(self, fn: Callable[[], None]) -> None:
+        """Have this called, once, when the task has ended. From any thread."""
+        self._ends[fn] = None
+        self._watch.any = True
 
     # --- after each task -----------------------------------------------------------------------
 
@@ -137,6 +149,9 @@ class Surroundings:
 
     def _put_back(self) -> None:
         watch = self._watch
+        ends = self._ends
+        while ends:
+            ends.popitem()[0]()
         sys.path = self._path_list
         sys.path[:] = self._path
         sys.setrecursionlimit(self._recursion)
@@ -169,18 +184,17 @@ class Surroundings:
         for number, handler in self._handlers.items():
             if handler is not None and _signal.getsignal(number) is not handler:
                 _signal.signal(number, handler)
+        _slot_stack.arm()  # it is not Python's own, which has no handler of that to put back
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
     def _count_threads(self) -> None:
         """Threads cannot be ended; who reads the output shall know of them."""
-        before, self._threads = self._threads, _thread._count()
-        if self._threads < before:
-            return
+        self._threads = _thread._count()
         known = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
         names = [name for name in known if not name.startswith("treadle-")]  # ours stay
-        if known and not names:
-            return
-        self._streams.warn(f"a task has left threads running: {', '.join(names) or 'unnamed'}")
+        before, self._strangers = self._strangers, self._threads - len(known) + len(names)
+        if self._strangers > before:
+            self._streams.warn(f"a task has left threads running: {', '.join(names) or 'unnamed'}")
 
     def _put_back_limits(self) -> None:
         for number, kept in self._limits.items():

@@ -57,20 +57,38 @@ class Seat(Protocol):
     def at_end(self, fn: Callable[[], None]) -> None:
         """See the function."""
 
+    def at_close(self, fn: Callable[[], None]) -> None:
+        """See the function."""
+
 
 _NOTHING: Final = nullcontext()
 _seat: Seat | None = None
 
 
-def take(seat: Seat | None) -> None:
-    """This process is a slot from now on; None: it is none any longer."""
+#: This process was forked by a task.
+_was_forked = False
+
+
+def take(seat: Seat) -> None:
+    """This process is a slot from now on."""
     global _seat
     _seat = seat
+
+
+def leave() -> None:
+    """This is a process that a task has forked: it is no slot."""
+    global _seat, _was_forked
+    _seat, _was_forked = None, True
 
 
 def is_slot() -> bool:
     """Whether this process is a slot, and no process that a task has forked."""
     return _seat is not None
+
+
+def was_forked() -> bool:
+    """Whether this process was forked by a task."""
+    return _was_forked
 
 
 def current() -> TaskHere | None:
@@ -117,3 +135,9 @@ def at_end(fn: Callable[[], None]) -> None:
     """
     if _seat is not None:
         _seat.at_end(fn)
+
+
+def at_close(fn: Callable[[], None]) -> None:
+    """Have this called, once, before this process ends in peace. Elsewhere it never is."""
+    if _seat is not None:
+        _seat.at_close(fn)

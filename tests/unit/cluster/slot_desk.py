@@ -28,6 +28,7 @@ class Calm:
         self.touched = False
         self.given_up = False
         self.printed = (0, 0)
+        self.ends: list[Callable[[], None]] = []
         self.mended: list[int] = []
         self.error: BaseException | None = None
 
@@ -37,11 +38,16 @@ class Calm:
     def give_up(self) -> None:
         self.given_up = True
 
+    def at_end(self, fn: Callable[[], None]) -> None:
+        self.ends.append(fn)
+
     def is_touched(self) -> bool:
-        return self.touched
+        return self.touched or bool(self.ends)
 
     def mend(self, spent_ns: int) -> tuple[int, int]:
         self.mended.append(spent_ns)
+        while self.ends:
+            self.ends.pop()()
         if self.error is not None:
             raise self.error
         return self.printed
