@@ -225,6 +225,7 @@ def beaten(b: Ledger, message: wire.Beaten) -> None:
 def answered(b: Ledger, message: Any) -> None:
     """A request is answered, once."""
     if b.asks.pop(message.ask, None) is not None:
+        b.known = True  # it has heard us: what it gave us is forgotten if we are
         b.news.append(message)
 
 

@@ -78,6 +78,8 @@ class Ledger:
         self.unacked: deque[tuple[int, list[Message]]] = deque()
         #: Requests without an answer.
         self.asks: dict[int, Message] = {}
+        #: What is said at the end of what is said again on each new link.
+        self.standing: Callable[[], list[Message]] | None = None
         #: Told of a kernel's tasks, of calls, and all else that was said; the shell takes them.
         self.told: list[SinkOutcome] = []
         self.called: list[SinkOutcome] = []
@@ -300,7 +302,7 @@ class Ledger:
                 if message.rows == 1 and type(wants.get(id)) is str:  # nearly all
                     value = wants[id] = self.value(message)
                     tries = tries_of(message.earlier) if message.earlier else ()
-                    if type(id) is int and id - base < CALLS:
+                    if type(id) is int and 0 <= id - base < CALLS:
                         self.told.append(SinkOutcome(id - base, value, tries=tries))
                     else:
                         self.tell(id, value, tries=tries)
@@ -333,7 +335,7 @@ class Ledger:
         """One outcome goes up."""
         number: Any = id - self.base if type(id) is int else id
         outcome = SinkOutcome(number, value, error, text, cancelled, blame, tries, rows, dependency)
-        if type(number) is not int or number >= CALLS:
+        if type(number) is not int or not 0 <= number < CALLS:  # a call, or another's task
             self.called.append(outcome)
         else:
             self.told.append(outcome)
@@ -421,6 +423,8 @@ class Ledger:
         rest += [id for b in self.bundles for id, part in b.parts.items() if part is not ENDED]
         if rest and self.known:
             again.append(wire.Desire(tuple(rest)))
+        if self.standing is not None:
+            again += self.standing()
         self.unacked.clear()
         if again:
             self.unacked.append((self._beat, again))

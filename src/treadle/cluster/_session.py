@@ -21,6 +21,7 @@ from treadle.cluster._ledger import Ledger
 from treadle.cluster._link import this_party
 from treadle.cluster._results import InlineValue, RemoteResult
 from treadle.cluster._session_bond import Bond, State
+from treadle.cluster._session_ear import SessionEar
 from treadle.cluster._views import results
 from treadle.dataflow._lazy import EngineThread, LazyFuture
 from treadle.dataflow._sink import Listener, SinkTask
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from treadle.cluster._calls import Call
     from treadle.cluster._homes import Home
-    from treadle.cluster._link import Link
     from treadle.wire import TaskId
 
 _log = logger("cluster")
@@ -78,11 +78,14 @@ class Session:
         self.holders = Holders(self, self._open_spot, lambda parcel: parcel.id in parcels)
         on_pool = self.engine.pool.submit
         self.bond = Bond(
-            home, self.ledger, self, _Ear(self), spawn=self.holders.spawn, on_pool=on_pool
+            home, self.ledger, self, SessionEar(self), spawn=self.holders.spawn, on_pool=on_pool
         )
         #: Told of a kernel's tasks, and of calls.
         self.listener: Listener | None = None
         self.call_listener: Listener | None = None
+        #: Told what is announced; and that all that the scheduler knew is gone.
+        self.on_announced: Callable[[wire.Announced], None] | None = None
+        self.on_bereft: Callable[[], None] | None = None
         #: Why nothing works any more in this process; None while it does.
         self.dead: BaseException | None = None
         self._mapper = Mapper()
@@ -121,13 +124,21 @@ class Session:
         """
         self.bond.start()
 
-    def wait_until_welcome(self, timeout: float | None) -> None:
-        """Wait until the scheduler knows this client.
+    def start_soon(self) -> None:
+        """The same, for who must not block: what goes wrong is told by `welcome`."""
+        self.call(self.bond.start_again)
+
+    @property
+    def welcome(self) -> LazyFuture[None]:
+        """Done when the scheduler knows this client.
 
         Raises:
-            TimeoutError: it does not answer.
             SchedulerLost: it is not there, or wants no such client.
         """
+        return self._welcome
+
+    def wait_until_welcome(self, timeout: float | None) -> None:
+        """Wait until the scheduler knows this client; raises TimeoutError, and as `welcome`."""
         self._welcome.result(timeout)
 
     def call(self, fn: Callable[[], None]) -> None:
@@ -151,6 +162,10 @@ class Session:
     def submit(self, spec: wire.TaskSpec, options: wire.Options, call: Call | bytes) -> None:
         """A task as it goes on the wire, with what it was packed from."""
         self.call(partial(self._submit, spec, options, call))
+
+    def do(self, act: Callable[[Ledger], None]) -> None:
+        """Have this done to the books, and said what they say then."""
+        self.call(partial(self._do, act))
 
     def drop(self, ids: Sequence[TaskId]) -> None:
         """Want the results of these no longer."""
@@ -223,6 +238,10 @@ class Session:
             self.bond.start_again()
         return True
 
+    def _do(self, act: Callable[[Ledger], None]) -> None:
+        act(self.ledger)
+        self.touch()
+
     def _release(self, ids: Iterable[TaskId]) -> None:
         self.ledger.release(ids)
         self.touch()
@@ -287,7 +306,7 @@ class Session:
         if ledger.out or ledger.unused:
             self.flush()
 
-    def _unsent(self, message: wire.Message, why: str) -> None:
+    def unsent(self, message: wire.Message, why: str) -> None:
         """A message of ours is too large for a frame: what it was about ends so."""
         if isinstance(message, wire.Submit):
             ids = tuple(spec.id for spec in message.tasks)
@@ -308,6 +327,9 @@ class Session:
             self._answer(message.ask, message)
         elif isinstance(message, wire.Reply | wire.Located | wire.Issued):
             self._answer(message.ask, message)
+        elif isinstance(message, wire.Announced):
+            if self.on_announced is not None:
+                self.on_announced(message)
         elif isinstance(message, wire.Printed):
             if self._echo is not None:
                 self._echo.write(message)
@@ -346,6 +368,8 @@ class Session:
         self.holders.clear()
         self._mapper.close()  # it may hold memory of workers that are gone
         asks = self.ledger.end(error)
+        if self.on_bereft is not None:
+            self.on_bereft()
         self.depot.forget()
         self._moved = True
         if not self._welcome.done():
@@ -460,25 +484,6 @@ class Session:
             self.call_listener(called)
         if not self._welcome.done():
             self._welcome.set_exception(error)
-
-
-class _Ear:
-    """A session as the ear of its link."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def heard(self, link: Link, messages: list[wire.Message]) -> None:
-        self._session.hear(messages)
-
-    def chunk(self, link: Link, chunk: wire.Chunk) -> None:
-        """A scheduler sends no objects."""
-
-    def lost(self, link: Link, why: str) -> None:
-        self._session.bond.lost(link, why)
-
-    def unsent(self, link: Link, message: wire.Message, why: str) -> None:
-        self._session._unsent(message, why)
 
 
 def _draw() -> int:

@@ -68,6 +68,8 @@ def subscribe(books: Books, client: ClientState, message: wire.Subscribe) -> Non
     reader.paused = False
     for number, data in _between(topic, reader.start if after is None else after, until):
         books.send(client, Announced(topic.name, number, data))
+    if message.ask:
+        tell(books, client, message.ask, topic.number)
 
 
 def unsubscribe(books: Books, client: ClientState, message: wire.Unsubscribe) -> None:

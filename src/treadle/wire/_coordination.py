@@ -181,10 +181,14 @@ class Recall(Message, frozen=True, gc=False):
 
 
 class Subscribe(Message, frozen=True, gc=False):
-    """Tell me what is announced from now on, or (again, on a new link) what came after a number."""
+    """Tell me what is announced from now on, or (again, on a new link) what came after a number.
+
+    Answer, if there is a number `ask`: the number of the newest that is announced before.
+    """
 
     topic: Name
     after: Serial | None = None
+    ask: Serial = 0
 
 
 class Unsubscribe(Message, frozen=True, gc=False):
