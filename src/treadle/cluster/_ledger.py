@@ -80,6 +80,8 @@ class Ledger:
         self.asks: dict[int, Message] = {}
         #: What is said at the end of what is said again on each new link.
         self.standing: Callable[[], list[Message]] | None = None
+        #: Of a client inside of a task: which one that is.
+        self.parent: Callable[[], TaskId | None] | None = None
         #: Told of a kernel's tasks, of calls, and all else that was said; the shell takes them.
         self.told: list[SinkOutcome] = []
         self.called: list[SinkOutcome] = []
@@ -378,7 +380,8 @@ class Ledger:
     def _close(self) -> None:
         """What was admitted becomes a message."""
         table = tuple(self._table) or (_DEFAULT,)
-        self.out.append(wire.Submit(tuple(self._batch), table))
+        parent = None if self.parent is None else self.parent()
+        self.out.append(wire.Submit(tuple(self._batch), table, parent=parent))
         self._batch.clear()
         self._table.clear()
 

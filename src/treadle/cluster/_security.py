@@ -6,6 +6,7 @@ blocks. A peer is what its certificate says, `treadle:RUN/ROLE/ID`, never the na
 
 from __future__ import annotations
 
+import binascii
 import errno
 import os
 import re
@@ -48,6 +49,7 @@ class Identity:
     def __init__(self, path: str, pem: str) -> None:
         self.path = path
         self._authority = _blocks(pem)[-1]
+        self._certificate = _blocks(pem)[-2]
         #: By whether they listen: to read a key takes a millisecond.
         self._contexts: dict[bool, ssl.SSLContext] = {}
 
@@ -66,6 +68,19 @@ class Identity:
                 f"to stand there, not {', '.join(kinds) or 'something else'}"
             )
         return cls(path, pem)
+
+    @property
+    def run(self) -> str:
+        """The run that it is for, as its certificate says.
+
+        Raises:
+            ConfigurationError: it says nothing of the kind.
+        """
+        text = re.sub(r"-----[A-Z ]+-----", "", self._certificate)
+        found = re.search(rb"treadle:([A-Za-z0-9._~%-]+)/", binascii.a2b_base64(text))
+        if found is None:
+            raise ConfigurationError(f"the credential {self.path!r} names no run")
+        return unquote(found[1].decode())
 
     def context(self, *, listens: bool) -> ssl.SSLContext:
         """What TLS needs to know: TLS 1.3, both sides show certificates of this authority.
@@ -119,9 +134,12 @@ def subject_of(certificate: dict[str, object]) -> Subject:
 def speaks_for(subject: Subject, name: str) -> bool:
     """The holder of this certificate may call himself so: by its name, or that and '/...' behind.
 
-    A block has one credential, and as many workers as it has nodes.
+    A block has one credential, and as many workers as it has nodes. A worker's also proves the
+    clients that its tasks make, which are named after it; a client's proves no worker.
     """
-    return name == subject.name or name.startswith(subject.name + "/")
+    if name == subject.name or name.startswith(subject.name + "/"):
+        return True
+    return subject.role == "worker" and name.startswith(f"client/{subject.id}/")
 
 
 class PeerUser(NamedTuple):

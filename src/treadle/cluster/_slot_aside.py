@@ -83,18 +83,21 @@ class Asides:
 
     def current(self) -> TaskHere | None:
         """See `Seat`."""
-        task, attempt = self._slot.task, self._words[BLAME_ATTEMPT]
-        if task is None or attempt != task.attempt or self._slot.is_child:
+        task, id = self._slot.task, self.running()
+        if task is None or id is None:
             return None
         spec = decode_spec(task.spec)
         name = spec.name or self._names.get(spec.digest, "")
+        key = id if isinstance(id, str) else f"{name}-{id >> NUMBER_BITS:x}-{id & _NUMBER}"
+        return TaskHere(key, task.attempt, name, self._worker, id)
+
+    def running(self) -> TaskId | None:
+        """See `Seat`."""
+        task = self._slot.task
+        if task is None or task.attempt != self._words[BLAME_ATTEMPT] or self._slot.is_child:
+            return None
         id = task.id
-        if isinstance(id, str):
-            return TaskHere(id, attempt, name, self._worker, id)
-        if task.rows:
-            id += self._words[BLAME_ROW]
-        key = f"{name}-{id >> NUMBER_BITS:x}-{id & _NUMBER}"
-        return TaskHere(key, attempt, name, self._worker, id)
+        return id + self._words[BLAME_ROW] if task.rows and isinstance(id, int) else id
 
     def connection(self) -> Connection | None:
         """See `Seat`."""

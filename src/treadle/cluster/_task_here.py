@@ -39,6 +39,9 @@ class Seat(Protocol):
     def current(self) -> TaskHere | None:
         """See the function."""
 
+    def running(self) -> TaskId | None:
+        """See the function."""
+
     def connection(self) -> Connection | None:
         """See the function."""
 
@@ -94,6 +97,11 @@ def was_forked() -> bool:
 def current() -> TaskHere | None:
     """The task that runs in this process; None if there is none."""
     return None if _seat is None else _seat.current()
+
+
+def running() -> TaskId | None:
+    """The identifier of the task that runs in this process, as `current` has it; cheaper."""
+    return None if _seat is None else _seat.running()
 
 
 def connection() -> Connection | None:
