@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures._base import FINISHED
+from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from weakref import WeakValueDictionary
+from weakref import ref
 
 from treadle.client import _current
+from treadle.client._asker import Asker
 from treadle.client._flows import Flow, Pending, await_for, wait_for
+from treadle.client._futures import ClientFuture, is_bound
 from treadle.client._homes import CONNECTION_FILE, home_at, home_here
+from treadle.cluster import _wanting
 from treadle.cluster._calls import CallPacker
+from treadle.cluster._ledger import CALLS, DATA
 from treadle.cluster._session import Session
 from treadle.cluster._world import world_here
 from treadle.dataflow._lazy import LazyFuture
 from treadle.errors import SchedulerLost, TreadleError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from types import TracebackType
     from typing import Self
 
     from treadle import wire
-    from treadle.client._futures import ClientFuture
+    from treadle.cluster._homes import Home
     from treadle.dataflow._sink import SinkOutcome
     from treadle.wire import TaskId
 
@@ -37,6 +43,13 @@ T = TypeVar("T")
 #: How long a scheduler may take to answer a first hello, and a question.
 HELLO_S = 10.0
 ANSWER_S = 60.0
+#: How long a scheduler remembers a client without a link.
+LEASE_S = 30.0
+
+#: Longest name in a message.
+_MOST_NAME = 512
+
+_STOPPED = (CANCELLED, CANCELLED_AND_NOTIFIED)
 
 
 class ClientBase:
@@ -48,39 +61,53 @@ class ClientBase:
 
     def __init__(
         self,
-        address: str | os.PathLike[str] | None = None,
+        address: Any = None,
         *,
         name: str = "client",
         timeout: float = HELLO_S,
         asynchronous: bool = False,
         set_as_default: bool = True,
+        credential: str | os.PathLike[str] | None = None,
+        _name: str | None = None,
+        _lease_s: float = LEASE_S,
         **options: Any,
     ) -> None:
         self.asynchronous = asynchronous
         self._own = address is None
-        self._name = f"client/{name}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._timeout = timeout
+        self._name = _name or f"client/{name}-{os.getpid()}-{secrets.token_hex(3)}"
+        home: Home
         if address is None:
             home = home_here(self._name, options)
         else:
-            home = home_at(address, options)
+            home = home_at(address, options, credential)
         self._lock = threading.Lock()
-        self._futures: WeakValueDictionary[TaskId, ClientFuture[Any]] = WeakValueDictionary()
+        #: The futures that are alive, by the results they want.
+        self._table: dict[TaskId, ref[ClientFuture[Any]]] = {}
         #: Futures that somebody wants to hear of: they stay until they are done.
         self._heard_of: dict[ClientFuture[Any], None] = {}
-        #: Results of which the last future is gone.
+        #: Results of which the last future is gone, and those of which one was pickled.
         self._forgotten: deque[TaskId] = deque()
+        self._pickled: set[TaskId] = set()
+        self._drawn = CALLS
         self._sweeping = False
         self._closed = False
         echo = bool(options.get("echo", True))
-        self._session = Session(home, name=self._name, world=world_here(), echo=echo)
+        self._session = Session(
+            home, name=self._name, lease_s=_lease_s, world=world_here() if _name is None else None, echo=echo
+        )
+        self._asker = Asker(self._session)
         self._session.call_listener = self._told
         self._packer = CallPacker(self._session.depot)
         try:
-            self._session.start()
-            if not self._own:
-                self._session.wait_until_welcome(timeout)
+            if asynchronous:
+                self._session.start_soon()
+            else:
+                self._session.start()
+                if not self._own:
+                    self._session.wait_until_welcome(timeout)
         except BaseException:
-            self.close()
+            self._close()
             raise
         if set_as_default:
             _current.opened(self)
@@ -125,8 +152,16 @@ class ClientBase:
         directory = getattr(home, "directory", "")
         return os.path.join(directory, CONNECTION_FILE) if directory else None
 
-    def close(self) -> None:
-        """Let go of all results and end, with the cluster if it is the client's own."""
+    def close(self) -> Any:
+        """Let go of all results and end, with the cluster if it is the client's own.
+
+        Of an asynchronous client: an awaitable.
+        """
+        if self.asynchronous:
+            return self._close_aside()
+        return self._close()
+
+    def _close(self) -> None:
         with self._lock:
             if self._closed:
                 return
@@ -134,7 +169,13 @@ class ClientBase:
         _current.closed(self)
         self._session.close(bring=False)
 
+    async def _close_aside(self) -> None:
+        """It takes a while: not on the caller's event loop."""
+        await asyncio.to_thread(self._close)
+
     def __enter__(self) -> Self:
+        if self.asynchronous:
+            raise TypeError("this client is asynchronous: `async with Client(asynchronous=True)`")
         return self
 
     def __exit__(
@@ -143,13 +184,110 @@ class ClientBase:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        self._close()
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        """Wait until the scheduler knows the client."""
+        return self._ready().__await__()
+
+    async def _ready(self) -> Self:
+        try:
+            await await_for(_wait_for(self._session.welcome, self._timeout))
+        except BaseException:
+            await self._close_aside()
+            raise
+        return self
+
+    async def __aenter__(self) -> Self:
+        return await self._ready()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._close_aside()
 
     def __repr__(self) -> str:
         linked = "connected" if self._session.bond.link is not None else "not connected"
         state = "closed" if self._closed else linked
         where = "its own cluster" if self._own else f"run {self._session.home.run}"
         return f"<Client of {where}: {state}>"
+
+    # --- futures, and what they are called -------------------------------------------------------
+
+    def _numbers(self, count: int = 1) -> int:
+        """Identifiers for so many new tasks, one behind the other; the first of them."""
+        with self._lock:
+            first = self._drawn
+            self._drawn += count
+        if self._drawn > DATA:
+            raise RuntimeError(f"a client can have {DATA - CALLS:,} tasks; make another one")
+        return self._session.base + first
+
+    def _future(
+        self, id: TaskId, key: str, kind: Callable[..., ClientFuture[Any]] | None = None
+    ) -> ClientFuture[Any]:
+        """A new future that wants this."""
+        future = (kind or ClientFuture)(self, id, key)
+        self._table[id] = ref(future)
+        return future
+
+    def _find(self, id: TaskId) -> ClientFuture[Any] | None:
+        """The future that wants this; None if there is none (any more)."""
+        known = self._table.get(id)
+        return None if known is None else known()
+
+    def _all(self) -> list[ClientFuture[Any]]:
+        """All futures that are alive."""
+        with self._lock:
+            known = list(self._table.values())
+        return [future for each in known if (future := each()) is not None]
+
+    def _want(
+        self, id: TaskId, key: str, kind: Callable[..., ClientFuture[Any]] | None = None
+    ) -> ClientFuture[Any]:
+        """The future of a result that others have asked for."""
+        session = self._running()
+        with self._lock:
+            future = self._find(id)
+            if future is not None and future._state not in _STOPPED:
+                return future
+            future = self._future(id, key, kind)
+        session.do(partial(_wanting.want, id=id, name=key[:_MOST_NAME]))
+        return future
+
+    def _adopt(self, future: ClientFuture[Any]) -> None:
+        """A future that came in a pickle is used here for the first time."""
+        session = self._running()
+        with self._lock:
+            if is_bound(future):
+                return
+            known = self._find(future.id)
+            if known is not None and known._state in _STOPPED:
+                known = None
+            future._fill(self)
+            future._origin = known
+            if known is None:
+                self._table[future.id] = ref(future)
+        if known is None:
+            session.do(partial(_wanting.want, id=future.id, name=future.key[:_MOST_NAME]))
+        else:
+            known.add_listener(future._follow)
+
+    def _mine(self, future: ClientFuture[Any]) -> ClientFuture[Any]:
+        """The future, which must be this client's."""
+        if not is_bound(future):
+            self._adopt(future)
+        elif future._client is not self:
+            raise ValueError(f"{future!r} belongs to another client")
+        return future
+
+    @property
+    def _futures(self) -> _Table:
+        """As it was; to go."""
+        return _Table(self)
 
     # --- for its futures -------------------------------------------------------------------------
 
@@ -163,8 +301,18 @@ class ClientBase:
     def hold(self, future: ClientFuture[Any]) -> None:
         """See `Owner`."""
         self._heard_of[future] = None
+        if future.done():
+            self._heard_of.pop(future, None)
 
-    def cancel(self, futures: Any, *, force: bool = False, reason: str = "") -> None:
+    def pickled(self, id: TaskId) -> None:
+        """See `Owner`."""
+        self._pickled.add(id)
+
+    def cancel(self, futures: Any, *, force: bool = False, reason: str = "") -> Any:
+        """See `TaskCalls`."""
+        raise NotImplementedError
+
+    def retry(self, futures: Any) -> Any:
         """See `TaskCalls`."""
         raise NotImplementedError
 
@@ -181,32 +329,63 @@ class ClientBase:
         """Release what nobody here wants any longer."""
         self._sweeping = False
         gone = []
-        while self._forgotten:
-            id = self._forgotten.popleft()
-            with self._lock:
-                if id in self._futures:
-                    continue  # it was wanted again
-            gone.append(id)
-            if isinstance(id, int):
-                self._session.depot.drop_data((id,))
-        if gone and not self._closed:
-            self._session.drop(gone)
+        table, forgotten = self._table, self._forgotten
+        with self._lock:
+            while forgotten:
+                id = forgotten.popleft()
+                known = table.get(id)
+                if known is not None:
+                    if known() is not None:
+                        continue  # it was wanted again
+                    del table[id]
+                gone.append(id)
+        if not gone or self._closed:
+            return
+        self._session.depot.drop_data(tuple([id for id in gone if isinstance(id, int)]))
+        lingering = frozenset(self._pickled.intersection(gone)) if self._pickled else frozenset()
+        self._session.do(partial(_wanting.forget, ids=gone, lingering=lingering))
+        self._pickled -= lingering
 
     def _told(self, outcomes: Sequence[SinkOutcome]) -> None:
         base = self._session.ledger.base
+        table = self._table
         for outcome in outcomes:
             id: TaskId = outcome.id
-            future = self._futures.get(base + id if isinstance(id, int) else id)
+            known = table.get(base + id if isinstance(id, int) else id)
+            future = None if known is None else known()
             if future is None:
                 continue
-            self._heard_of.pop(future, None)
+            if self._heard_of:
+                self._heard_of.pop(future, None)
             if outcome.value is not None:
                 future._arrive(outcome.value)
             elif outcome.cancelled:
-                future._stop()
+                future._stop(outcome.text)
             else:
                 # To make an exception is code of the user's.
                 self._session.engine.pool.submit(partial(_settle, future, outcome))
+
+
+def _wait_for(answer: LazyFuture[Any], timeout: float | None) -> Flow[Any]:
+    return (yield Pending(answer, timeout))
+
+
+class _Table:
+    """The futures of a client as a mapping."""
+
+    def __init__(self, client: ClientBase) -> None:
+        self.client = client
+
+    def __setitem__(self, id: TaskId, future: ClientFuture[Any]) -> None:
+        self.client._table[id] = ref(future)
+
+    def get(self, id: TaskId) -> ClientFuture[Any] | None:
+        """See `_find`."""
+        return self.client._find(id)
+
+    def values(self) -> list[ClientFuture[Any]]:
+        """See `_all`."""
+        return self.client._all()
 
 
 def names_of(workers: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
+from treadle.cluster._task_here import aside, awaiting
+
 if TYPE_CHECKING:
     from treadle.dataflow._lazy import LazyFuture
 
@@ -37,7 +39,12 @@ def wait_for(flow: Flow[T]) -> T:
         pending = next(flow)
         while True:
             try:
-                value = pending.answer.result(pending.timeout)
+                answer = pending.answer
+                if answer.done():
+                    value = answer.result()
+                else:
+                    with aside():
+                        value = answer.result(pending.timeout)
             except BaseException as error:  # noqa: BLE001 - it is the flow's to handle
                 pending = flow.throw(error)
             else:
@@ -83,8 +90,9 @@ async def _settled(pending: Pending) -> Any:
                 return  # that loop has been closed: nobody waits any more
 
         answer.add_listener(known)
-        async with asyncio.timeout(pending.timeout):
-            await waiter
+        with awaiting():
+            async with asyncio.timeout(pending.timeout):
+                await waiter
     return answer.result(0)
 
 

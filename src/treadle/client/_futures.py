@@ -1,14 +1,23 @@
-"""The futures of a client: each wants one result of a scheduler's, for as long as it lives."""
+"""The futures of a client: each wants one result of a scheduler's, for as long as it lives.
+
+A future that was pickled is its identifier. Who unpickles it gets one whose slots are empty: it
+belongs to the client that is current when it is first used, and says then what it wants.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from concurrent.futures import CancelledError
+from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from treadle.dataflow._lazy import OPEN, LazyFuture
+from treadle.client._current import current_client
+from treadle.cluster._calls import HERE
+from treadle.cluster._task_here import aside, awaiting
+from treadle.dataflow._lazy import OPEN, LazyFuture, lock
+from treadle.errors import KeyConflict
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -18,18 +27,29 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: What is at hand is loaded within this time; who waits longer for it gives up his turn.
+_AT_HAND_S: Final = 0.05
+
 
 class Owner(Protocol):
     """What a future needs of its client."""
 
-    def cancel(self, futures: Any, *, force: bool = False, reason: str = "") -> None:
+    asynchronous: bool
+
+    def cancel(self, futures: Any, *, force: bool = False, reason: str = "") -> Any:
         """Stop the tasks of these futures."""
+
+    def retry(self, futures: Any) -> Any:
+        """Try the tasks of these futures again."""
 
     def hold(self, future: ClientFuture[Any]) -> None:
         """Keep this future until it is done: somebody wants to hear of it."""
 
     def forget(self, id: TaskId) -> None:
         """The last future of this result is gone. Takes no lock: a garbage collector says it."""
+
+    def pickled(self, id: TaskId) -> None:
+        """A future of this result was pickled: let it linger when the last one here is gone."""
 
 
 class ClientFuture(LazyFuture[T]):
@@ -42,16 +62,45 @@ class ClientFuture(LazyFuture[T]):
         key: what the task is called.
     """
 
-    __slots__ = ("_client", "_loading", "_remote", "id", "key")
+    __slots__ = ("_client", "_loading", "_origin", "_print", "_reason", "_remote", "id", "key")
+
+    #: Empty in a future that was unpickled, until it is first used.
+    _client: Owner
+    #: What the task is known to be, for those whose key a user chose.
+    _print: bytes
+    #: Why it was cancelled.
+    _reason: str
+    #: The future of the same result that was here first, if this one was unpickled beside it.
+    _origin: ClientFuture[T] | None
 
     def __init__(self, client: Owner, id: TaskId, key: str) -> None:
-        LazyFuture.__init__(self)
         self.id = id
         self.key = key
-        self._client = client
+        self._fill(client)
+
+    def _fill(self, client: Owner) -> None:
+        """Belong to this client."""
+        self._result = self._exception = None
+        self._sync = self._callbacks = self._listeners = None
         #: The result, until it has been loaded.
         self._remote: RemoteValue | None = None
-        self._loading = threading.Lock()
+        self._loading: threading.Lock | None = None
+        self._origin = None
+        self._print = b""
+        self._reason = ""
+        self._state = PENDING
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _SLOTS and not is_bound(self):
+            current_client()._adopt(self)
+            return getattr(self, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def client(self) -> Any:
+        """The client that it belongs to."""
+        return self._client
 
     @property
     def status(self) -> str:
@@ -80,7 +129,7 @@ class ClientFuture(LazyFuture[T]):
 
         Raises:
             TimeoutError: it is not there yet.
-            CancelledError: it was cancelled.
+            CancelledError: it was cancelled; the text says why, as far as it is known.
             ResultLost, SchedulerLost: it is gone.
             BaseException: whatever the call raised.
         """
@@ -88,20 +137,30 @@ class ClientFuture(LazyFuture[T]):
         if self._state != FINISHED:
             self._wait(timeout)
         if self._remote is not None:
-            left_s = -1.0 if until is None else max(0.0, until - time.monotonic())
-            if not self._loading.acquire(timeout=left_s):
-                raise TimeoutError
-            try:
-                self._load(None if until is None else max(0.0, until - time.monotonic()))
-            finally:
-                self._loading.release()
+            self._load(until)
         return LazyFuture.result(self)
 
-    def _load(self, timeout: float | None) -> None:
-        remote = self._remote
-        if remote is not None:
-            self._result = remote.load(timeout)
-            self._remote = None
+    def _load(self, until: float | None) -> None:
+        loading = self._loading
+        if loading is None:
+            with lock:
+                loading = self._loading = self._loading or threading.Lock()
+        if not loading.acquire(timeout=-1.0 if until is None else _left(until)):
+            raise TimeoutError
+        try:
+            remote = self._remote
+            if remote is not None:
+                self._result = _loaded(remote, until)
+                self._remote = None
+        finally:
+            loading.release()
+
+    def _wait(self, timeout: float | None) -> None:
+        if self._state in OPEN:
+            with aside():
+                LazyFuture._wait(self, timeout)
+        elif self._state != FINISHED:
+            raise CancelledError(*([self._reason] if self._reason else []))
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Call `fn(future)` once it is done; the future is kept until then."""
@@ -127,9 +186,14 @@ class ClientFuture(LazyFuture[T]):
             self._client.cancel([self])
         return self.cancelled()
 
+    def retry(self) -> Any:
+        """Try the task again, if it has failed, from the first that failed."""
+        return self._client.retry([self])
+
     def release(self) -> None:
         """Want the result no longer; as the last reference to the future does when it goes."""
-        self._client.forget(self.id)
+        if self._origin is None:
+            self._client.forget(self.id)
 
     def __await__(self) -> Generator[Any, None, T]:
         import asyncio  # noqa: PLC0415 - only programs that await pay for it, and have
@@ -149,23 +213,27 @@ class ClientFuture(LazyFuture[T]):
 
         self.bring(arrived)
         try:
-            yield from waiter
+            with awaiting():
+                yield from waiter
         except asyncio.CancelledError:
             self.cancel()
             raise
         return self.result()
 
     def __reduce__(self) -> Any:
-        raise TypeError(
-            "a ClientFuture belongs to this process and cannot be pickled; pass it to submit() as "
-            "an argument, or pass result()"
-        )
+        if HERE.arguments:
+            raise TypeError("a future in an argument stands for its result")
+        if is_bound(self):
+            self._client.pickled(self.id)
+        return revived, (type(self), self.id, self.key)
 
     def __del__(self) -> None:
         try:
-            self._client.forget(self.id)
+            get = object.__getattribute__  # not what would bind a future to a client
+            if get(self, "_origin") is None:
+                get(self, "_client").forget(self.id)
         except AttributeError:
-            return  # its constructor did not get that far
+            return  # its constructor did not get that far, or it was never used
 
     # --- on the engine thread ----------------------------------------------------------------
 
@@ -174,9 +242,74 @@ class ClientFuture(LazyFuture[T]):
         self._remote = remote
         self._finish(FINISHED, None, None)
 
-    def _stop(self) -> None:
+    def _stop(self, reason: str = "") -> None:
+        self._reason = reason
         self._finish(CANCELLED_AND_NOTIFIED, None, None)
 
+    def _follow(self, origin: ClientFuture[T]) -> None:
+        """End as the future of the same result has."""
+        self._remote = origin._remote
+        self._reason = origin._reason
+        self._finish(origin._state, origin._result, origin._exception)
+
+    def _reopen(self) -> None:
+        """It had failed, and is tried again."""
+        with lock:
+            if self._state == FINISHED and self._exception is not None:
+                self._exception = None
+                self._state = PENDING
+
+    def _same(self, seal: bytes) -> ClientFuture[T]:
+        """This future, for who submits the same again.
+
+        Raises:
+            KeyConflict: it is another task.
+        """
+        if seal and self._print and seal != self._print:
+            raise KeyConflict(
+                f"the key {self.key!r} is that of another task ({self.status}), with another "
+                f"function or other arguments: choose another key, or let go of that future first"
+            )
+        return self
+
     def __repr__(self) -> str:
+        if not is_bound(self):
+            return f"<{type(self).__name__} {self.key}: not used yet>"
         kind = f", {self.type}" if self.type else ""
-        return f"<ClientFuture {self.key}: {self.status}{kind}>"
+        return f"<{type(self).__name__} {self.key}: {self.status}{kind}>"
+
+
+_SLOTS: Final = frozenset((*ClientFuture.__slots__, *LazyFuture.__slots__)) - {"id", "key"}
+
+
+def is_bound(future: ClientFuture[Any]) -> bool:
+    """Whether the future belongs to a client."""
+    try:
+        object.__getattribute__(future, "_client")
+    except AttributeError:
+        return False
+    return True
+
+
+def revived(kind: type[ClientFuture[Any]], id: TaskId, key: str) -> ClientFuture[Any]:
+    """A future as it comes out of a pickle."""
+    future = kind.__new__(kind)
+    future.id = id
+    future.key = key
+    return future
+
+
+def _loaded(remote: RemoteValue, until: float | None) -> Any:
+    """The value. Where it has to be computed again, the turn is another's meanwhile."""
+    left_s = None if until is None else _left(until)
+    if getattr(remote, "is_here", True) or (left_s is not None and left_s <= _AT_HAND_S):
+        return remote.load(left_s)
+    try:
+        return remote.load(_AT_HAND_S)
+    except TimeoutError:
+        with aside():
+            return remote.load(None if until is None else _left(until))
+
+
+def _left(until: float) -> float:
+    return max(0.0, until - time.monotonic())

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from treadle.cluster._connection import Connection, read_connection
 from treadle.cluster._homes import DialledHome, Home, NodeHome
 from treadle.cluster._options import (
@@ -29,31 +31,71 @@ if TYPE_CHECKING:
 CONNECTION_FILE = "connection.json"
 
 
-def home_at(address: str | os.PathLike[str], options: Mapping[str, Any]) -> Home:
-    """The scheduler at an address: 'unix:PATH', its directory, or its connection file.
+def home_at(
+    address: Any, options: Mapping[str, Any], credential: str | os.PathLike[str] | None = None
+) -> Home:
+    """The scheduler at an address: a connection file, a directory with one, 'unix:PATH',
+    'tls://HOST:PORT' with a credential, or a `ClusterExecutor` that runs.
 
     Raises:
         ConfigurationError: there is none, or it cannot be known which.
     """
     check_platform("Client")
+    if isinstance(address, NodeHome | DialledHome):
+        return address
+    directory = _directory_of(address)
+    path = os.fspath(address) if directory is None else directory
     if options:
         raise ConfigurationError(
-            f"Client({os.fspath(address)!r}): {', '.join(sorted(options))}: these are options of a "
+            f"Client({path!r}): {', '.join(sorted(options))}: these are options of a "
             f"cluster that the client starts; this one runs already"
         )
-    path = os.fspath(address)
     if path.startswith("tls:"):
-        raise ConfigurationError(
-            f"Client({path!r}): to reach another machine takes a credential; give the path of the "
-            f"scheduler's connection file, which names one"
-        )
+        return _elsewhere(path, credential)
     path = path.removeprefix("unix:")
     if os.path.isdir(path):
         path = os.path.join(path, CONNECTION_FILE)
     elif not path.endswith(".json"):
         path = os.path.join(os.path.dirname(path), CONNECTION_FILE)
     connection = read_connection(path)
+    if credential is not None:
+        connection = replace(connection, credential=os.fspath(credential))
     return DialledHome(connection, _identity(connection))
+
+
+def _directory_of(address: Any) -> str | None:
+    """Where the connection file of an executor is; None if this is none.
+
+    Raises:
+        ConfigurationError: it does not run, or this is nothing that a scheduler can be reached by.
+    """
+    if isinstance(address, str | os.PathLike):
+        return None
+    find = getattr(address, "connection_file", None)
+    if find is None:
+        raise ConfigurationError(
+            f"Client({address!r}): give a ClusterExecutor, the path of a connection file or of its "
+            f"directory, 'unix:PATH' or 'tls://HOST:PORT'"
+        )
+    if not find:
+        raise ConfigurationError(
+            f"Client({address!r}): it does not run (yet); load the kernel that it belongs to first"
+        )
+    return str(find)
+
+
+def _elsewhere(address: str, credential: str | os.PathLike[str] | None) -> Home:
+    """A scheduler on another machine, which is known by its credential alone."""
+    if credential is None:
+        raise ConfigurationError(
+            f"Client({address!r}): to reach another machine takes a credential; give "
+            f"credential=PATH, or the path of the scheduler's connection file, which names one"
+        )
+    identity = Identity.read(os.fspath(credential))
+    connection = Connection(
+        run=identity.run, addresses=(address,), pid=0, host="", version="", credential=identity.path
+    )
+    return DialledHome(connection, identity)
 
 
 def home_here(name: str, options: Mapping[str, Any]) -> Home:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from concurrent.futures._base import FINISHED
+from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED
 from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from treadle import wire
+from treadle.client._actors import ActorFuture, packing
 from treadle.client._base import ClientBase, names_of
 from treadle.client._futures import ClientFuture
 from treadle.client._nests import LEFT_OUT, each, replaced
-from treadle.cluster._calls import Call
 from treadle.errors import SchedulerLost
 
 if TYPE_CHECKING:
     from treadle.wire import TaskId
+
+_STOPPED = (CANCELLED, CANCELLED_AND_NOTIFIED)
 
 
 class TaskCalls(ClientBase):
@@ -34,7 +35,10 @@ class TaskCalls(ClientBase):
         retries: int = 0,
         priority: float = 0,
         allow_other_workers: bool = False,
+        actor: bool = False,
         pure: bool = True,
+        walltime: float | None = None,
+        metadata: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> ClientFuture[Any]:
         """Run `func(*args, **kwargs)` on a worker; futures among the arguments are waited for there.
@@ -48,14 +52,24 @@ class TaskCalls(ClientBase):
             retries: how often it is tried again if it raises.
             priority: higher first.
             allow_other_workers: `workers` is a wish.
+            actor: what `func`, a class, makes is an actor: it lives in a process of its own, and the
+                future's result is a proxy of it.
             pure: the same call is the same task: while its future lives, it is returned again.
+            walltime: seconds that an attempt may take.
+            metadata: shown with the task, never read.
             **kwargs: its keyword arguments.
 
         Raises:
             SerializationError: something cannot be pickled; the text has the path.
         """
-        options = _options(workers, resources, retries, priority, allow_other_workers)
-        return self._submit(func, args, kwargs, key, options, pure)
+        options = options_of(workers, resources, retries, priority, allow_other_workers, walltime)
+        shown = None if metadata is None else dict(metadata)
+        if actor:
+            kind = partial(ActorFuture, maker=func)
+            return self._submit(
+                func, args, kwargs, key, options, False, kind=kind, actor=True, metadata=shown
+            )
+        return self._submit(func, args, kwargs, key, options, pure, metadata=shown)
 
     def map(
         self,
@@ -68,6 +82,8 @@ class TaskCalls(ClientBase):
         priority: float = 0,
         allow_other_workers: bool = False,
         pure: bool = True,
+        walltime: float | None = None,
+        metadata: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> list[ClientFuture[Any]]:
         """Run the function for each row of the iterables; one future each. See `submit`.
@@ -75,34 +91,70 @@ class TaskCalls(ClientBase):
         Args:
             key: what the keys begin with.
         """
-        options = _options(workers, resources, retries, priority, allow_other_workers)
+        options = options_of(workers, resources, retries, priority, allow_other_workers, walltime)
+        shown = None if metadata is None else dict(metadata)
         rows = zip(*iterables, strict=False)
         return [
-            self._submit(func, row, kwargs, None if key is None else f"{key}-{n}", options, pure)
+            self._submit(
+                func,
+                row,
+                kwargs,
+                None if key is None else f"{key}-{n}",
+                options,
+                pure,
+                metadata=shown,
+            )
             for n, row in enumerate(rows)
         ]
 
     def _submit(
         self,
-        func: Callable[..., Any],
+        func: Any,
         args: Sequence[Any],
-        kwargs: dict[str, Any],
+        kwargs: Mapping[str, Any],
         key: str | None,
         options: wire.Options,
         pure: bool,
+        *,
+        kind: Callable[..., ClientFuture[Any]] | None = None,
+        actor: bool = False,
+        home: TaskId | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> ClientFuture[Any]:
+        """Submit one call.
+
+        Args:
+            kind: what its future is.
+            actor: it makes an actor.
+            home: it is a call of this actor.
+        """
         session = self._running()
         needs: dict[TaskId, None] = {}
-        call = self._packer.pack(func, args, kwargs, partial(self._reference, needs))
-        data = call.spec if isinstance(call, Call) else call
+        packing.needs = needs
+        try:
+            call = self._packer.pack(func, args, kwargs, partial(self._reference, needs))
+        finally:
+            packing.needs = None
+        data = call if isinstance(call, bytes) else call.spec
         name = _name_of(func)
-        id: TaskId = key if key is not None else f"{name}-{_token(data, pure)}"
+        seal = b""
+        id: TaskId
+        if key is None and not pure:
+            id = self._numbers()
+            key = f"{name}-{session.ledger.session:x}-{id - session.base}"
+        else:
+            seal = blake2b(data, digest_size=16).digest()
+            id = key = f"{name}-{seal.hex()}" if key is None else key
         with self._lock:
-            known = self._futures.get(id)
-            if known is not None and known.status != "cancelled":
-                return known
-            future = self._futures[id] = ClientFuture(self, id, str(id))
-        spec = wire.TaskSpec(id, name, data, tuple(needs))
+            known = self._find(id) if seal else None
+            if known is not None and known._state not in _STOPPED:
+                return known._same(seal)
+            future = self._future(id, key, kind)
+        future._print = seal
+        if not isinstance(call, bytes) and call.embedded:
+            for number in call.embedded:
+                needs.pop(session.base + number, None)
+        spec = wire.TaskSpec(id, name, data, tuple(needs), 0, actor, home, (), metadata)
         session.submit(spec, options, call)
         if self._closed:
             future._finish(FINISHED, None, SchedulerLost("the client has been closed"))
@@ -110,12 +162,10 @@ class TaskCalls(ClientBase):
 
     def _reference(self, needs: dict[TaskId, None], future: Any) -> int | str | None:
         """What names the result of a future of ours in a call."""
-        if not isinstance(future, ClientFuture):
+        if not isinstance(future, ClientFuture) or isinstance(future, ActorFuture):
             return None
-        if future._client is not self:
-            raise ValueError(f"{future!r} belongs to another client")
-        needs[future.id] = None
-        id = future.id
+        id = self._mine(future).id
+        needs[id] = None
         return id - self._session.base if isinstance(id, int) else id
 
     def gather(self, futures: Any, *, errors: str = "raise") -> Any:
@@ -131,9 +181,7 @@ class TaskCalls(ClientBase):
             return self._gather_each(futures, errors)
         mine = list(each(futures, ClientFuture))
         for future in mine:
-            if future._client is not self:
-                raise ValueError(f"{future!r} belongs to another client")
-            future.bring(_nothing)  # all at once; the values are loaded one by one
+            self._mine(future).bring(_nothing)  # all at once; the values are loaded one by one
         return replaced(futures, ClientFuture, partial(_result, errors))
 
     def _gather_each(self, futures: Iterator[Any], errors: str) -> Iterator[Any]:
@@ -171,19 +219,27 @@ def _result(errors: str, future: ClientFuture[Any]) -> Any:
         return LEFT_OUT
 
 
-def _options(
+def options_of(
     workers: str | Sequence[str] | None,
-    resources: dict[str, float] | None,
+    resources: Mapping[str, float] | None,
     retries: int,
     priority: float,
     loose: bool,
+    walltime: float | None,
 ) -> wire.Options:
+    """What tasks ask for, as the scheduler reads it.
+
+    Raises:
+        ValueError: that cannot be asked for.
+    """
     if loose and workers is None:
         raise ValueError("allow_other_workers=True goes with workers=...")
     if type(retries) is not int or not 0 <= retries < 2**31:
         raise ValueError(f"retries={retries!r}: give a whole number of at least 0")
     if not -1e300 <= float(priority) <= 1e300:
         raise ValueError(f"priority={priority!r}: give a finite number")
+    if walltime is not None and not 0 < float(walltime) <= 1e9:
+        raise ValueError(f"walltime={walltime!r}: give seconds, more than 0")
     amounts = tuple(sorted((str(k), float(v)) for k, v in (resources or {}).items()))
     return wire.Options(
         priority=-float(priority),
@@ -191,13 +247,8 @@ def _options(
         resources=amounts,
         workers=names_of(workers),
         loose=loose,
+        walltime_s=None if walltime is None else float(walltime),
     )
-
-
-def _token(data: bytes, pure: bool) -> str:
-    if not pure:
-        return secrets.token_hex(16)
-    return blake2b(data, digest_size=16).hexdigest()
 
 
 def _name_of(func: Any) -> str:

@@ -11,18 +11,22 @@ All of this happens in the caller's thread, since it runs code of the user's.
 from __future__ import annotations
 
 import pickle
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from hashlib import blake2b
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from treadle.dataflow.futures import PutFuture
 from treadle.errors import SerializationError
 from treadle.serialize import CallSpec, dumps, dumps_call, encode_spec, pack
 from treadle.serialize._modules import PROTOCOL, travels_by_value
 from treadle.wire import DIGEST_BYTES
+
+if TYPE_CHECKING:
+    from treadle.serialize import Packed
 
 #: An argument above this goes as an object of its own.
 HOIST_BYTES: Final = 256 * 1024
@@ -38,6 +42,17 @@ _MISSING: Final = object()
 
 #: Gives the number of the task that an argument stands for, or a key that a user chose.
 NumberOf = Callable[[Any], int | str | None]
+
+
+class _Here(threading.local):
+    """What this thread does."""
+
+    #: Arguments are pickled as if there were no futures in them: who finds himself pickled so, and
+    #: stands for a result, raises TypeError, and is named by his number at the next attempt.
+    arguments = False
+
+
+HERE: Final = _Here()
 
 
 class Depot(Protocol):
@@ -265,7 +280,7 @@ class _Packing:
         if self._has_refs or self._uses:
             return pack(value, home=False, persistent_id=self._persistent_id)
         try:
-            return pack(value, home=False)
+            return _without_futures(value)
         except SerializationError:
             if self._number_of is None:
                 raise
@@ -291,7 +306,7 @@ class _Packing:
         if is_constant(value):
             return self._constant(value, value)
         try:
-            packed = pack(value, home=False)
+            packed = _without_futures(value)
         except SerializationError:
             return value  # it has a future in it, or what the second attempt will tell
         if packed.nbytes <= self._hoist_bytes:
@@ -434,9 +449,18 @@ def is_constant(value: Any) -> bool:
     return type(value) is bytes
 
 
+def _without_futures(value: Any) -> Packed:
+    """The value, packed; raises as `pack` if there is a future in it."""
+    was = HERE.arguments
+    HERE.arguments = True
+    try:
+        return pack(value, home=False)
+    finally:
+        HERE.arguments = was
+
+
 def _row(row: tuple[Any, ...]) -> bytes:
-    data: bytes = pack(row, home=False).to_bytes()
-    return data
+    return _without_futures(row).to_bytes()
 
 
 def _name_of(func: Any) -> str:

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from treadle.providers import ExecutionProvider
     from treadle.wire import Options
 
+#: How long its scheduler may take to start before a client that wants to know where it is gives up.
+_HELLO_S = 10.0
+
 
 class CallFuture(LazyFuture[Any]):
     """The future of a call that was submitted on its own."""
@@ -274,6 +277,19 @@ class ClusterExecutor(ClusterOfBlocks, RepresentationMixin):
         if self._session is not session:  # it was shut down meanwhile
             future.cancel()
         return future
+
+    @property
+    def connection_file(self) -> str:
+        """What clients are given as an address to work with this cluster; empty if it does not run.
+
+        Raises:
+            TimeoutError: its scheduler does not start.
+        """
+        session, home = self._session, self._home
+        if session is None or home is None:
+            return ""
+        session.wait_until_welcome(_HELLO_S)
+        return os.path.join(self._place(home.directory), CONNECTION)
 
     def options(self, specification: Mapping[str, Any], retries: float) -> Options | Asked:
         """See `TaskSink.options`."""
