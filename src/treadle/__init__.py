@@ -24,12 +24,13 @@ from treadle._version import VERSION
 
 if TYPE_CHECKING:
     from treadle.app.app import bash_app, join_app, python_app
-    from treadle.client import Client
+    from treadle.client import Client, current_task, get_client, rejoin, secede
     from treadle.config import Config
     from treadle.data_provider.files import File
     from treadle.dataflow._names import AUTO_LOGNAME
     from treadle.dataflow.dflow import DataFlowKernel, DataFlowKernelLoader
     from treadle.dataflow.futures import AppFuture, put
+    from treadle.errors import Reschedule
     from treadle.executors.cluster import ClusterExecutor
     from treadle.executors.threads import ThreadPoolExecutor
     from treadle.log_config import set_file_logger, set_stream_logger
@@ -44,14 +45,19 @@ __all__ = [
     "Config",
     "DataFlowKernel",
     "File",
+    "Reschedule",
     "ThreadPoolExecutor",
     "bash_app",
     "clear",
+    "current_task",
     "dfk",
+    "get_client",
     "join_app",
     "load",
     "put",
     "python_app",
+    "rejoin",
+    "secede",
     "set_file_logger",
     "set_stream_logger",
     "wait_for_current_tasks",
@@ -66,11 +72,16 @@ _LATER = {
     "Config": "treadle.config",
     "DataFlowKernel": "treadle.dataflow.dflow",
     "File": "treadle.data_provider.files",
+    "Reschedule": "treadle.errors",
     "ThreadPoolExecutor": "treadle.executors.threads",
     "bash_app": "treadle.app.app",
+    "current_task": "treadle.client",
+    "get_client": "treadle.client",
     "join_app": "treadle.app.app",
     "put": "treadle.dataflow.futures",
     "python_app": "treadle.app.app",
+    "rejoin": "treadle.client",
+    "secede": "treadle.client",
     "set_file_logger": "treadle.log_config",
     "set_stream_logger": "treadle.log_config",
 }
