@@ -22,11 +22,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from treadle import wire
 from treadle.client._tasks import TaskCalls
 
 if TYPE_CHECKING:
     from treadle.client._client import Client
     from treadle.client._futures import ClientFuture
+    from treadle.wire import TaskId
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -158,10 +160,18 @@ class ClientExecutor(concurrent.futures.Executor):
         self._is_shut_down = True
         left = list(self._open)
         if cancel_futures and left:
-            ids = [future.id for future in left]
-            self._client._session.cancel_waiting(ids, "its executor has been shut down")
+            self._cancel_waiting([future.id for future in left])
         if wait:
             concurrent.futures.wait(left)
+
+    def _cancel_waiting(self, ids: Sequence[TaskId]) -> None:
+        session = self._client._session
+
+        def placed(_: object) -> None:
+            session.cancel_waiting(ids, "its executor has been shut down")
+
+        # Once something is answered, what was said before has been given to whom is free for it.
+        session.request(lambda ask: wire.WhoHas(ask, ()), placed)
 
     def _check_open(self) -> None:
         if self._is_shut_down:
