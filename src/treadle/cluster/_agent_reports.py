@@ -65,6 +65,8 @@ class Reports:
         self._rows = rows
         self._warn = warn
         self._printed = printed
+        #: A task has waited for others, as clients do.
+        self.has_clients = False
 
     def events(self, slot: SlotEnd, packets: Sequence[FromSlot]) -> list[ShellEvent]:
         """What the machine is to be told of these packets, in order."""
@@ -79,6 +81,7 @@ class Reports:
                 number, id, attempt = slot.number, packet.id, packet.attempt
                 events.append(worker.GrantAsked(number, id, attempt, packet.nbytes))
             elif isinstance(packet, Waits):
+                self.has_clients = True
                 events.append(worker.WentAside(slot.number, packet.id, packet.attempt))
             elif isinstance(packet, Wants):
                 events.append(worker.WantsTurn(slot.number, packet.id, packet.attempt))

@@ -136,6 +136,8 @@ class Slots:
         zygote = self._zygote if self.wake_zygote() else None
         if zygote is None:
             return self._tell(worker.SlotDown(number, None, _EX_OSERR))
+        if self._reports.has_clients:
+            zygote.expect_clients()
         slot = SlotEnd(number)
         try:
             out, err = self._output.open(number)

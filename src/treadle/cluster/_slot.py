@@ -243,8 +243,8 @@ class Slot:
         if task.world is not None:
             self.surroundings.enter(_decode_world(task.world))
         if task.code:
-            for digest, _, payload in task.code:
-                self.functions.add(digest, payload)
+            for digest, name, payload in task.code:
+                self.functions.add(digest, payload, name)
         spec = decode_spec(task.spec)
         payload = spec.payload
         if inputs is None and payload[0] == 0x80:

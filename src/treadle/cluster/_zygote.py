@@ -29,6 +29,7 @@ from treadle.cluster._zygote_orphans import end_family, end_orphans_of, kill_gro
 from treadle.cluster._zygote_packets import (
     Begin,
     Ended,
+    Expect,
     Fork,
     Forked,
     FromZygote,
@@ -46,6 +47,8 @@ from treadle.store.mapping import warm_up
 #: Exit code of what could not be started.
 EX_OSERR = 71
 _MOST_ORDER = 1 << 20
+#: What a task's client takes; the second is used where it is there.
+_CLIENTS = ("treadle.client", "uvloop")
 
 
 class _Over(BaseException):
@@ -187,6 +190,8 @@ class Zygote:
             order = decode_order(data)
             if isinstance(order, Fork):
                 self._fork(order, SlotFds(*fds))
+            elif isinstance(order, Expect):
+                _load_clients()
         finally:
             for fd in fds:
                 os.close(fd)
@@ -241,6 +246,17 @@ class Zygote:
             self._control.send(encode(news))
         except OSError:
             raise _Over from None
+
+
+def _load_clients() -> None:
+    """To import these takes a slot a tenth of a second."""
+    for name in _CLIENTS:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+    gc.collect()
+    gc.freeze()
 
 
 def _exec_slot(start: Start, fds: SlotFds) -> NoReturn:

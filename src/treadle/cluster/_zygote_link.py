@@ -14,7 +14,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from treadle.cluster._zygote_packets import Begin, Fork, Forked, SlotFds, decode_news, encode
+from treadle.cluster._zygote_packets import (
+    Begin,
+    Expect,
+    Fork,
+    Forked,
+    SlotFds,
+    decode_news,
+    encode,
+)
 from treadle.cluster._zygote_start import Launched, launch_zygote
 
 if TYPE_CHECKING:
@@ -61,6 +69,7 @@ class Zygote:
         self._ranks: dict[int, int] = {}
         self._unsent: deque[tuple[bytes, list[int]]] = deque()
         self._closing = False
+        self._expects = False
         self._process, self._control = launched or launch_zygote(
             settings.threads_per_slot, settings.environment
         )
@@ -79,6 +88,12 @@ class Zygote:
         rank = next(i for i in range(len(taken) + 1) if i not in taken)
         self._ranks[slot] = rank
         self._send(encode(Fork(slot, rank)), list(fds))
+
+    def expect_clients(self) -> None:
+        """Have slots that are started from now on find loaded what a task's client takes."""
+        if not self._expects:
+            self._expects = True
+            self._send(encode(Expect()), [])
 
     def close(self) -> None:
         """End it and all its slots; nothing more is told. Waits for its end, a moment."""

@@ -40,6 +40,10 @@ class Fork(Order, frozen=True):
     rank: int
 
 
+class Expect(Order, frozen=True):
+    """Tasks have clients of their own: have slots that come find loaded what these take."""
+
+
 class News(Struct, frozen=True, array_like=True, tag_field="packet", tag=str.lower):
     """What the zygote says."""
 
@@ -60,7 +64,7 @@ class Ended(News, frozen=True):
     exit_code: int
 
 
-ToZygote = Begin | Fork
+ToZygote = Begin | Fork | Expect
 FromZygote = Forked | Ended
 
 encode: Final = msgspec.msgpack.Encoder().encode
