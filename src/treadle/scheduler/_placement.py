@@ -30,7 +30,7 @@ from treadle.scheduler._worker import WorkerState
 
 if TYPE_CHECKING:
     from treadle.scheduler._books import Books
-    from treadle.scheduler._rooms import Queues
+    from treadle.scheduler._rooms import Queues, Room
 
 #: What any task costs a slot, at the least: no worker is sent thousands of tasks of no duration.
 LEAST_S = 25e-6
@@ -115,10 +115,36 @@ def _may_take(queues: Queues, demand: Demand, ts: TaskState, ws: WorkerState) ->
     head = held.peek()
     if head is None or outranks(ts, head):
         return True
-    if demand.slots and ws.slots_taken + demand.slots + held.slots > ws.slots:
+    if (
+        demand.slots
+        and ws.slots_taken + demand.slots + held.slots > ws.slots
+        and not _comes_with_slots(queues.rooms[ws], held)
+    ):
         return False
     names = [name for name, _ in held.options.resources]
     return not any(name in names for name, _ in demand.options.resources)
+
+
+def _comes_with_slots(room: Room, held: Demand) -> bool:
+    """Whether the demand waits for a resource, and whoever gives that back gives back its slots.
+
+    Then no slot has to be kept free for it: that would stop tasks that ask for something else.
+    """
+    ws, wants = room.ws, held.options
+    if not wants.resources or affords(ws, wants):
+        return False
+    free = ws.free
+    names = {name for name, amount in taken(ws, wants) if free.get(name, 0.0) < amount}
+    have = False
+    for ts, attempt in room.long.items():
+        if ts.attempt != attempt or ts not in ws.processing:
+            continue
+        if names.isdisjoint([name for name, _ in taken(ws, ts.options)]):
+            continue
+        if ts.options.slots < held.slots or ws.aside.get(ts, False):
+            return False
+        have = True
+    return have
 
 
 def choose(

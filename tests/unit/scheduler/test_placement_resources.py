@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.scheduler.harness import Cluster, task
 from tests.unit.scheduler.placing import given, learn, loads, paused, submit, where
+from treadle import wire
 
 
 def used(cluster: Cluster, worker: str, name: str) -> float:
@@ -144,7 +145,43 @@ def test_what_leaves_alone_what_is_waited_for_goes_on():
     submit(cluster, 4, first="a", resources={"gpu": 1})
     cluster.submit("ann", task("big", resources={"gpu": 4}))
     submit(cluster, 8, first="z")
-    assert len(given(cluster, "w")) == 4 + 3, "one slot and the GPUs are kept free"
+    assert len(given(cluster, "w")) == 4 + 4, "the GPUs are kept free; they come with slots"
+
+
+def test_unrelated_tasks_take_the_slots_that_come_back_with_a_resource():
+    cluster = Cluster()
+    cluster.join("w", 2, resources={"a": 1, "b": 1})
+    submit(cluster, 2, first="a", resources={"a": 1})
+    submit(cluster, 2, first="b", resources={"b": 1})
+    submit(cluster, 1, first="z")
+    assert given(cluster, "w") == ["a0", "b0"]
+    end(cluster, "b0")
+    assert given(cluster, "w") == ["a0", "b1"], "a1 waits for the resource, not for a slot"
+    end(cluster, "b1")
+    assert given(cluster, "w") == ["a0", "z0"]
+    end(cluster, "a0")
+    assert given(cluster, "w") == ["z0", "a1"]
+
+
+def test_slots_are_kept_free_for_a_resource_that_does_not_bring_enough_of_them():
+    cluster = Cluster()
+    cluster.join("w", 4, resources={"a": 1})
+    submit(cluster, 1, first="a", resources={"a": 1})
+    cluster.submit("ann", task("big", slots=2, resources={"a": 1}))
+    submit(cluster, 8, first="z")
+    assert given(cluster, "w") == ["a0", "z0"]
+    end(cluster, "a0")
+    assert given(cluster, "w") == ["z0", "big", "z1"]
+
+
+def test_a_resource_that_is_aside_brings_no_slot():
+    cluster = Cluster()
+    cluster.join("w", 2, resources={"a": 1})
+    submit(cluster, 2, first="a", resources={"a": 1})
+    cluster.start("a0")
+    cluster.worker("w", wire.Aside((wire.Attempt("a0", cluster.ts("a0").attempt),)))
+    submit(cluster, 4, first="z")
+    assert len(given(cluster, "w")) == 1 + 2, "nothing is kept free for what waits for others"
 
 
 def test_what_comes_before_the_large_task_does_not_wait_for_it():
