@@ -21,6 +21,7 @@ from treadle.cluster._agent_arrivals import Arrivals
 from treadle.cluster._agent_budget import store_budget, usable_memory
 from treadle.cluster._agent_disk import THREADS, Disk
 from treadle.cluster._agent_feeding import Pantry
+from treadle.cluster._agent_inquiries import Inquiries
 from treadle.cluster._agent_output import Output
 from treadle.cluster._agent_peers import Peers
 from treadle.cluster._agent_reports import Reports
@@ -102,6 +103,8 @@ class Agent:
         )
         self._disk = Disk(self.store, loop, self.tell, self._threads)
         self.uplink = Uplink(self, pantry)
+        self._inquiries = Inquiries(self.slots.ends, loop, self._threads, self.uplink.send)
+        self.uplink.on_inquiry = self._inquiries.hear
         self.peers = Peers(self, Arrivals(self.store), run, directory, identity)
         self._do = self._table()
 
@@ -157,6 +160,7 @@ class Agent:
         self._closed = True
         self._alarm.cancel()
         self.uplink.close()
+        await self._inquiries.close()
         await self.peers.close()
         self._watch.close()
         self.slots.close()

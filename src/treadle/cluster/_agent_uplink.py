@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 #: Messages that are not the machine's alone.
-_OWN: Final = frozenset((wire.Code, wire.World, wire.Located, wire.Reset))
+_OWN: Final = frozenset((wire.Code, wire.World, wire.Located, wire.Reset, wire.Inquiry))
 #: So long the scheduler may take to say where a worker is.
 _LOCATE_S: Final = 5.0
 
@@ -50,6 +50,8 @@ class Uplink:
         self._places: dict[int, asyncio.Future[dict[str, Place]]] = {}
         #: Where this worker is reached.
         self.addresses: tuple[str, ...] = ()
+        #: Given what clients ask of this worker itself.
+        self.on_inquiry: Callable[[wire.Inquiry], None] = lambda message: None
         #: Told when the link is lost, and why.
         self.on_lost: Callable[[str], None] = lambda why: None
 
@@ -173,6 +175,8 @@ class Uplink:
                 self._pantry.learn(message)
             elif isinstance(message, wire.World):
                 self._pantry.settle(message)
+            elif isinstance(message, wire.Inquiry):
+                self.on_inquiry(message)
             elif isinstance(message, wire.Located):
                 future = self._places.get(message.ask)
                 if future is not None and not future.done():

@@ -7,14 +7,14 @@ scheduler knows none of it: functions are told of again by the books, objects wh
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from treadle import wire
 from treadle.cluster._rows import ENDED
 from treadle.cluster._upload import Parcel, Parcels, spec_of
-from treadle.store.mapping import Shared
+from treadle.cluster._upload_memory import Keeper
 
 if TYPE_CHECKING:
     from treadle.cluster._ledger import Ledger
@@ -35,7 +35,7 @@ class SessionDepot:
     """The depot of one session; see `Depot`."""
 
     def __init__(self, ledger: Ledger, owner: Owner) -> None:
-        self.parcels = Parcels(Shared, lambda: ledger.base)
+        self.parcels = Parcels(Keeper(), lambda: ledger.base)
         #: What is to be done before tasks that are admitted from now on.
         self.prior: deque[Callable[[], None]] = deque()
         self._ledger = ledger
@@ -66,19 +66,11 @@ class SessionDepot:
         self.offer(parcel)
         return parcel.id
 
-    def offer(
-        self, parcel: Parcel, workers: tuple[str, ...] = (), copies: int = 1, want: str = ""
-    ) -> None:
-        """Tell the scheduler of a parcel, unless it knows it.
-
-        Args:
-            workers: who shall have it; none: anybody.
-            copies: how many of them.
-            want: when somebody has it, that is told as the outcome of a task of this name.
-        """
+    def offer(self, parcel: Parcel) -> None:
+        """Tell the scheduler of a parcel, unless it knows it."""
         if not parcel.sent:
             parcel.sent = True
-            self._before(partial(self._scatter, parcel, workers, copies, want))
+            self._before(partial(self._scatter, [parcel]))
 
     def drop_data(self, ids: tuple[int, ...]) -> None:
         """See `Depot`."""
@@ -108,14 +100,24 @@ class SessionDepot:
             prior.popleft()()
         self._owner.touch()
 
+    def offer_all(self, parcels: Sequence[Parcel], workers: tuple[str, ...] = ()) -> None:
+        """Tell the scheduler of new parcels; that somebody has one is told as a task's outcome.
+
+        Args:
+            workers: who shall have them; none: anybody.
+        """
+        for parcel in parcels:
+            parcel.sent = True
+        self._scatter(parcels, workers, told=True)
+
     def _scatter(
-        self, parcel: Parcel, workers: tuple[str, ...] = (), copies: int = 1, want: str = ""
+        self, parcels: Sequence[Parcel], workers: tuple[str, ...] = (), *, told: bool = False
     ) -> None:
-        items = (spec_of(parcel),)
-        self._ledger.wants[parcel.id] = want or ENDED
-        self._ledger.ask(
-            lambda ask: wire.Scatter(ask, items, workers, copies, patient=True, keeps=True)
-        )
+        wants = self._ledger.wants
+        for parcel in parcels:
+            wants[parcel.id] = (parcel.name or "data") if told else ENDED
+        items = tuple(map(spec_of, parcels))
+        self._ledger.ask(lambda ask: wire.Scatter(ask, items, workers, patient=True, keeps=True))
         self._owner.touch()
 
     def offer_again(self, call: Any) -> None:
@@ -124,7 +126,7 @@ class SessionDepot:
             parcel = self.parcels.by_id.get(id)
             if parcel is not None and not parcel.sent:
                 parcel.sent = True
-                self._scatter(parcel)
+                self._scatter([parcel])
 
     def settle(self) -> None:
         """Let go of objects that nothing names any longer."""

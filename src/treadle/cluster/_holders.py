@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from treadle import wire
 from treadle.cluster._dial import dial
 from treadle.cluster._fetches import AGAIN_S, Asking, Fetch, Open
+from treadle.cluster._upload_memory import Plain
 from treadle.errors import HandshakeRefused, ResultLost
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ class Holder:
         self.asking.add(fetch)
         self._link_up()
 
-    def give(self, gift: Gift) -> None:
-        """Give it this."""
-        self._gifts.append(gift)
+    def give(self, gifts: Sequence[Gift]) -> None:
+        """Give it these."""
+        self._gifts += gifts
         self._link_up()
         self._give_all()
 
@@ -133,7 +134,7 @@ class Holder:
 
     def _offer(self, gift: Gift) -> None:
         if self._holders.is_wanted(gift.parcel) and not self._closed:
-            self.give(gift)
+            self.give([gift])
 
     def _give_all(self) -> None:
         link = self.link
@@ -148,7 +149,7 @@ class Holder:
             ask = self._ask
             self._given[ask] = gift
             held = wire.Held(parcel.id, gift.attempt, parcel.nbytes, parcel.type)
-            if link.same_machine:
+            if link.same_machine and parcel.shared.spot is not None:
                 link.send([wire.Give(ask, held, parcel.shared.spot)])
             else:
                 link.send([wire.Give(ask, held)])
@@ -221,14 +222,19 @@ class Holders:
         """Fetch a result from whoever has it."""
         self.failed(Fetch(result))
 
-    def give(self, parcel: Parcel, attempt: int, workers: Sequence[str]) -> None:
-        """Give a parcel to these workers."""
-        for name in workers:
-            self.named(name).give(Gift(parcel, attempt))
+    def give(self, items: Iterable[tuple[Parcel, int, Sequence[str]]]) -> None:
+        """Give parcels, each as an attempt to some workers."""
+        gifts: dict[str, list[Gift]] = {}
+        for parcel, attempt, workers in items:
+            for name in workers:
+                gifts.setdefault(name, []).append(Gift(parcel, attempt))
+        for name, mine in gifts.items():
+            self.named(name).give(mine)
 
     def view_of(self, parcel: Parcel) -> memoryview:
         """The bytes of a parcel."""
-        return self.open_spot(parcel.shared.spot)
+        shared = parcel.shared
+        return memoryview(shared.data) if isinstance(shared, Plain) else self.open_spot(shared.spot)
 
     def failed(self, fetch: Fetch) -> None:
         """Somebody was asked in vain, or nobody yet: ask the next, or who else there is."""

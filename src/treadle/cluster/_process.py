@@ -18,8 +18,11 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NoReturn
 
+from treadle.cluster import _log_tail
+
 _log = logging.getLogger("treadle.cluster")
 
+_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 #: How long tidying up may take.
 END_S: Final = 3.0
 #: Exit codes: a fault of ours, and an end that a signal asked for.
@@ -37,9 +40,8 @@ class Process:
         faulthandler.enable()
         if hasattr(signal, "SIGUSR1"):
             faulthandler.register(signal.SIGUSR1)  # where is everybody?
-        logging.basicConfig(
-            level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
+        logging.basicConfig(level=logging.INFO, format=_FORMAT)
+        _log_tail.keep(_FORMAT)
         self.loop = new_loop()
         self.loop.set_exception_handler(self._heed)
         self.on_terminate: Callable[[], None] = lambda: self.end(TERMINATED, "it was told to end")

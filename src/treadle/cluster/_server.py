@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from treadle import scheduler, wire
 from treadle.cluster._server_exits import Exits
 from treadle.cluster._server_peers import Peer
+from treadle.cluster._server_relay import Relay
 from treadle.cluster._server_shelf import Shelf
 from treadle.scheduler import SHELL, LinkLost, PeerGone, Policy, Scheduler, Send, Tick
 
@@ -46,6 +47,8 @@ _NOT_PLAIN: Final = frozenset(
         wire.Issue,
         wire.Revoke,
         wire.Roll,
+        wire.Inquire,
+        wire.Answer,
     )
 )
 #: Says nothing: the machine hears that its sender is alive.
@@ -107,6 +110,7 @@ class SchedulerServer:
         self._clock = clock
         self._crashed = crashed
         self._exits = Exits(loop, self._gone)
+        self._relay = Relay(self, loop)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._closed = False
@@ -138,6 +142,7 @@ class SchedulerServer:
         if self._timer is not None:
             self._timer.cancel()
         self._exits.close()
+        self._relay.close()
         for peer in list(self.links):
             if peer.is_worker and peer.current:
                 peer.link.send([wire.Depart()])
@@ -187,6 +192,8 @@ class SchedulerServer:
             if self._empty is not None and not self.links and not self._empty.done():
                 self._empty.set_result(None)
             return
+        if peer.is_worker:
+            self._relay.lost(peer)
         if peer.current:
             if not peer.goodbye:
                 _log.info("the link to %s is lost: %s", peer.name, why)
@@ -216,6 +223,10 @@ class SchedulerServer:
                 self._revoke(message.block)
             elif isinstance(message, wire.Roll):
                 peer.tell([wire.Reply(message.ask, self._roll())])
+            elif isinstance(message, wire.Inquire):
+                self._relay.inquire(peer, message)
+            elif isinstance(message, wire.Answer):
+                self._relay.answer(peer, message)
             else:
                 if isinstance(message, wire.Attach | wire.Register):
                     self._greet(peer, message)
@@ -365,9 +376,10 @@ class SchedulerServer:
 
 
 def _block_of(peer: str) -> str | None:
-    """The block of a worker whose name begins with it."""
+    """The block of a worker whose name begins with it, or of a client that one of its tasks made."""
     role, _, id = peer.partition("/")
-    return id.partition("/")[0] if role == "worker" else None
+    block, *rest = id.split("/")
+    return block if role == "worker" or len(rest) > 1 else None
 
 
 def _nothing(*args: object) -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from treadle.cluster._calls import Call
     from treadle.cluster._homes import Home
+    from treadle.cluster._upload import Parcel
     from treadle.wire import TaskId
 
 _log = logger("cluster")
@@ -167,6 +168,10 @@ class Session:
         """Have this done to the books, and said what they say then."""
         self.call(partial(self._do, act))
 
+    def scatter(self, parcels: Sequence[Parcel], workers: tuple[str, ...]) -> None:
+        """Give new data to these workers (none: to any)."""
+        self.call(partial(self._scatter, parcels, workers))
+
     def drop(self, ids: Sequence[TaskId]) -> None:
         """Want the results of these no longer."""
         self.call(partial(self._release, ids))
@@ -217,6 +222,10 @@ class Session:
         self.depot.offer_again(call)
         self.ledger.submit(spec, options, getattr(call, "uses", ()))
         self.touch()
+
+    def _scatter(self, parcels: Sequence[Parcel], workers: tuple[str, ...]) -> None:
+        if self._may_begin(self._scatter, parcels, workers):
+            self.depot.offer_all(parcels, workers)
 
     def _may_begin(self, again: Callable[..., None], *args: Any) -> bool:
         """Whether tasks can be admitted now; else they are later, or never."""
@@ -320,10 +329,7 @@ class Session:
 
     def _hear(self, message: wire.Message) -> None:
         if isinstance(message, wire.Upload):
-            for id, attempt, workers in message.items:
-                parcel = self.depot.parcels.by_id.get(id)  # type: ignore[arg-type]
-                if parcel is not None:
-                    self.holders.give(parcel, attempt, workers)
+            self.holders.give(self.depot.parcels.found(message.items))
             self._answer(message.ask, message)
         elif isinstance(message, wire.Reply | wire.Located | wire.Issued):
             self._answer(message.ask, message)

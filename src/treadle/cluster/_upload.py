@@ -10,29 +10,44 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from treadle import wire
 from treadle.cluster._ledger import DATA
+from treadle.cluster._upload_memory import Plain, is_equal
 
 if TYPE_CHECKING:
     from treadle.serialize import Packed
     from treadle.store.mapping import Shared
+    from treadle.wire import TaskId
 
 #: Parcels that nobody uses are kept up to so many, and so many bytes.
 _SPARE: Final = 64
 _SPARE_BYTES: Final = 256 << 20
+#: So many that look alike are compared with new data.
+_MOST_COMPARED: Final = 8
 
 
 class Parcel:
     """One object of this client's."""
 
-    __slots__ = ("constant", "digest", "id", "name", "nbytes", "pins", "sent", "shared", "type")
+    __slots__ = (
+        "constant",
+        "digest",
+        "id",
+        "mark",
+        "name",
+        "nbytes",
+        "pins",
+        "sent",
+        "shared",
+        "type",
+    )
 
-    def __init__(self, id: int, shared: Shared, nbytes: int, name: str, type: str) -> None:
+    def __init__(self, id: int, shared: Shared | Plain, nbytes: int, name: str, type: str) -> None:
         self.id = id
         self.shared = shared
         self.nbytes = nbytes
@@ -41,6 +56,8 @@ class Parcel:
         #: What it is recognised by; None: by its digest, or not at all.
         self.constant: object | None = None
         self.digest: bytes | None = None
+        #: What may be equal to it has the same; empty: nothing is compared with it.
+        self.mark = b""
         #: Calls that name it and that the books do not know yet, and others who keep it.
         self.pins = 0
         #: The scheduler has been told of it.
@@ -51,11 +68,11 @@ class Parcels:
     """All objects of one session.
 
     Args:
-        share: makes memory that others can map, with these bytes.
+        share: keeps these bytes, in memory that others can map if they are many.
         base: gives the identifier of task 0.
     """
 
-    def __init__(self, share: Callable[[Packed], Shared], base: Callable[[], int]) -> None:
+    def __init__(self, share: Callable[[Packed], Shared | Plain], base: Callable[[], int]) -> None:
         self.by_id: dict[int, Parcel] = {}
         self._share = share
         self._base = base
@@ -63,6 +80,7 @@ class Parcels:
         self._lock = threading.Lock()
         self._constants: dict[int, Parcel] = {}
         self._digests: dict[bytes, Parcel] = {}
+        self._marks: dict[bytes, dict[int, Parcel]] = {}
         #: Those with neither pin nor user, in the order in which they came to that.
         self._spare: dict[int, Parcel] = {}
         #: Pins that calls have left when they were dropped; maybe by the garbage collector.
@@ -94,14 +112,32 @@ class Parcels:
         """The parcel of something that never changes, pinned."""
         return self._known(constant, None)
 
-    def new(self, packed: Packed, name: str, type: str = "") -> Parcel:
-        """A parcel of its own, pinned."""
+    def new(self, packed: Packed, name: str, type: str = "", *, mark: bytes = b"") -> Parcel:
+        """A parcel of its own, pinned. `mark`: by which `equal_to` finds it."""
         shared = self._share(packed)
         parcel = Parcel(self._base() + next(self._numbers), shared, packed.nbytes, name, type)
         parcel.pins = 1
+        parcel.mark = mark
         with self._lock:
             self.by_id[parcel.id] = parcel
+            if mark:
+                self._marks.setdefault(mark, {})[parcel.id] = parcel
         return parcel
+
+    def has_mark(self, mark: bytes) -> bool:
+        """Whether some parcel may be equal to what has this mark; see `mark_of`."""
+        return mark in self._marks
+
+    def equal_to(self, packed: Packed, mark: bytes) -> Iterator[Parcel]:
+        """The parcels with this mark that have these very bytes, newest first."""
+        with self._lock:
+            found = list(self._marks.get(mark, {}).values())
+        for parcel in reversed(found[-_MOST_COMPARED:]):
+            try:
+                if is_equal(parcel.shared, packed):
+                    yield parcel
+            except OSError:  # it was let go of meanwhile
+                continue
 
     def unpin_later(self, ids: tuple[int, ...]) -> None:
         """A call that named these is gone. Takes no lock: a garbage collector may say it."""
@@ -142,6 +178,17 @@ class Parcels:
                     self._spare[id] = parcel
             return self._drop_oldest()
 
+    def found(
+        self, items: Iterable[tuple[TaskId, int, Sequence[str]]]
+    ) -> list[tuple[Parcel, int, Sequence[str]]]:
+        """What is to be given, as far as it is (still) here."""
+        by_id: dict[Any, Parcel] = self.by_id
+        return [
+            (parcel, attempt, workers)
+            for id, attempt, workers in items
+            if (parcel := by_id.get(id)) is not None
+        ]
+
     def drop(self, parcel: Parcel) -> None:
         """Nobody needs it any longer."""
         with self._lock:
@@ -166,6 +213,11 @@ class Parcels:
             self._constants.pop(id(parcel.constant), None)
         if parcel.digest is not None:
             self._digests.pop(parcel.digest, None)
+        if parcel.mark:
+            alike = self._marks.get(parcel.mark, {})
+            alike.pop(parcel.id, None)
+            if not alike:
+                self._marks.pop(parcel.mark, None)
         parcel.shared.close()
 
     def close(self) -> None:
