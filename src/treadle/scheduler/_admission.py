@@ -20,7 +20,7 @@ from treadle.scheduler._need import need
 from treadle.scheduler._order import Cycle, depth_first_order
 from treadle.scheduler._relations import add, each
 from treadle.scheduler._release import want
-from treadle.scheduler._task import ORDER_BITS, Rare, TaskState
+from treadle.scheduler._task import Rare, TaskState, first_rank
 from treadle.scheduler._transitions import ERRED, MEMORY, RELEASED
 from treadle.wire import NUMBER_BITS, Options, Refused, Submit, TaskId, TaskSpec
 
@@ -51,7 +51,7 @@ def submit(books: Books, client: ClientState, message: Submit) -> None:
         return
     books.submissions += 1
     options = [books.options.setdefault(option, option) for option in message.options]
-    base = books.submissions << ORDER_BITS
+    base = first_rank(books.submissions)
     if message.parent is not None:
         base, options = _within(books, message, options, base)
     new = _admit(books, client, message, options, orders, base)

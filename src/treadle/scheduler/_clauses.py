@@ -45,12 +45,14 @@ def hindrance(books: Books, ws: WorkerState, ts: TaskState) -> str:
         return "absent"
     if ws.paused:
         return "paused"
-    if ts.suspicious and ws.suspects:
+    if ts.suspicious and ws.suspects and ts.options.slots:
         return "suspect"
+    if ts.rare is not None and ts.rare.avoid == ws.id:
+        return "left"
     for name, amount in taken(ws, ts.options):
         if ws.free.get(name, 0.0) < amount - CLOSE * amount:
             return name
-    if ts.options.slots > ws.slots - ws.slots_taken:
+    if ts.options.slots and ts.options.slots > ws.slots - ws.slots_taken:
         return "slots"
     room = books.queues.rooms.get(ws)
     return "kept" if room is not None and room.held_for is not None else ""
@@ -129,6 +131,8 @@ def _hindrance(books: Books, ts: TaskState, clause: str, workers: Kept, now: flo
         return f"{are} paused until memory is free ({who}; {nbytes(used)} used)"
     if clause == "suspect":
         return f"{have} another task that was involved in a death ({who})"
+    if clause == "left":
+        return f"had it before ({who}), and it asked to be moved"
     if clause == "slots":
         taken, slots = sum(ws.slots_taken for ws in workers), sum(ws.slots for ws in workers)
         needs = f", it takes {options.slots}" if options.slots > 1 else ""
@@ -139,5 +143,12 @@ def _hindrance(books: Books, ts: TaskState, clause: str, workers: Kept, now: flo
         return f"could take it ({who}), and it waits for its turn or a better one"
     free = sum(max(ws.free.get(clause, 0.0), 0.0) for ws in workers)
     total = sum(ws.resources.get(clause, 0.0) for ws in workers)
+    keeps = sum(
+        dict(other.options.resources).get(clause, 0.0)
+        for ws in workers
+        for other, aside in ws.aside.items()
+        if aside
+    )
+    kept = f", {keeps:g} by tasks that wait for others" if keeps else ""
     needs_of = next((amount for name, amount in options.resources if name == clause), 0.0)
-    return f"{have} too little {clause} free ({who}; {free:g} of {total:g}, it needs {needs_of:g})"
+    return f"{have} too little {clause} free ({who}; {free:g} of {total:g}{kept}, it needs {needs_of:g})"

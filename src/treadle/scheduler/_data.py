@@ -30,7 +30,7 @@ from treadle.scheduler._moves import Goal, Upload
 from treadle.scheduler._rebalance import rebalance
 from treadle.scheduler._relations import each
 from treadle.scheduler._release import drop_replica, inputs_unneeded, want
-from treadle.scheduler._task import DEFAULT_OPTIONS, ORDER_BITS, TaskState
+from treadle.scheduler._task import DEFAULT_OPTIONS, TaskState, first_rank
 from treadle.scheduler._transitions import FORGOTTEN, MEMORY, NO_WORKER, RELEASED, WAITING
 from treadle.scheduler._worker import WorkerState
 from treadle.wire import Free, Held, Reply, TaskId, WorkerId, session_of
@@ -71,7 +71,7 @@ def scatter(books: Books, client: ClientState, message: wire.Scatter) -> None:
         return
     _sweep(books)
     books.submissions += 1
-    base = books.submissions << ORDER_BITS
+    base = first_rank(books.submissions)
     scales = Scales(books, workers)
     copies = max(1, message.copies)
     items: _Items = []

@@ -9,7 +9,7 @@ and is asked by people.
 from __future__ import annotations
 
 from treadle.scheduler import _queues as queues
-from treadle.scheduler._books import Books
+from treadle.scheduler._books import LINGERING, Books
 from treadle.scheduler._bundles import owner
 from treadle.scheduler._clauses import hindrances, misfits
 from treadle.scheduler._relations import each, size
@@ -65,6 +65,11 @@ def story(books: Books, id: TaskId) -> list[str]:
             lines.append(f"{seconds(books.now - when)} ago: {text}")
     if ts.attempt:
         lines.append(f"its newest attempt is number {ts.attempt}")
+    wanters = [client.name or client.peer for client in each(ts.wanters)]
+    if wanters:
+        lines.append(f"it is wanted by {named(wanters, 'client')}")
+    if ts.metadata:
+        lines.append(f"its metadata: {ts.metadata!r}")
     return lines
 
 
@@ -81,7 +86,7 @@ def _why(books: Books, ts: TaskState, now: float) -> str:
     if code == PROCESSING:
         return _processing(books, ts, now)
     if code == MEMORY:
-        return _memory(ts)
+        return _memory(books, ts, now)
     return _erred(ts)
 
 
@@ -161,8 +166,15 @@ def _processing(books: Books, ts: TaskState, now: float) -> str:
     ws = ts.processing_on
     assert ws is not None
     since = ws.executing.get(ts)
-    if since is not None:
-        does = f"runs on worker {ws.id} since {seconds(now - since)}"
+    if ws.aside.get(ts, False):
+        since = now if since is None else since
+        does = (
+            f"runs on worker {ws.id} since {seconds(now - since)}, and takes no slot there: "
+            "it waits for other tasks, or has seceded"
+        )
+    elif since is not None:
+        beside = "" if ts.options.slots or ts.home is not None else ", beside its slots"
+        does = f"runs on worker {ws.id}{beside} since {seconds(now - since)}"
     else:
         does = f"was given to worker {ws.id}"
         if ws.starts:
@@ -199,12 +211,21 @@ def _tries(ts: TaskState) -> str:
     )
 
 
-def _memory(ts: TaskState) -> str:
+def _memory(books: Books, ts: TaskState, now: float) -> str:
     where = named([ws.id for ws in each(ts.holders)], "worker")
     if ts.actor:
         calls = len(ts.rare.calls or ()) if ts.rare is not None else 0
         return f"is an actor and lives on {where}, with {count(calls, 'call')} in line"
-    return f"is done: its result, {nbytes(ts.nbytes or 0)}, is on {where}{_tries(ts)}"
+    lingers = _lingers(books, ts, now)
+    return f"is done: its result, {nbytes(ts.nbytes or 0)}, is on {where}{lingers}{_tries(ts)}"
+
+
+def _lingers(books: Books, ts: TaskState, now: float) -> str:
+    """Whether it is kept only for somebody who may be about to want it."""
+    if ts.wanters is not books.clients[LINGERING] or ts.n_waiters:
+        return ""
+    rest = seconds(books.lingering[ts] - now)
+    return f"; nobody wants it: it is kept for {rest} more, since a future of it was pickled"
 
 
 def _erred(ts: TaskState) -> str:

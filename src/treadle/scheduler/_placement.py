@@ -57,10 +57,10 @@ def is_short(books: Books, seconds: float) -> bool:
 
 def has_slot(books: Books, demand: Demand, ts: TaskState, ws: WorkerState) -> bool:
     """Whether the worker, which takes work, can begin the task now, but for its inputs."""
-    if demand.slots == 0:
-        pass  # it runs beside the slots
-    elif ws.slots_taken + demand.slots > ws.slots and (
-        books.policy.hold_back or not demand.feedable
+    if (
+        ws.slots_taken + demand.slots > ws.slots
+        and demand.slots  # else it runs beside them
+        and (books.policy.hold_back or not demand.feedable)
     ):
         return False
     if demand.simple and not books.queues.held:

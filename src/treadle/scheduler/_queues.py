@@ -264,6 +264,8 @@ def _place_head(books: Books, demand: Demand) -> bool:
 
 def _expected(books: Books, demand: Demand, ts: TaskState, rows: int) -> tuple[float, bool]:
     """Seconds that so many rows of a task take a slot, and whether that is known to be short."""
+    if not demand.slots:
+        return 0.0, False
     duration_s = ts.group.prefix.duration_s
     if duration_s is None:
         return books.policy.unknown_s * rows, False
@@ -278,8 +280,6 @@ def _give(
 ) -> None:
     """Hand a task that has left its queue to a worker, and remember what that means for others."""
     queues = books.queues
-    if demand.slots == 0:
-        seconds, short = 0.0, True  # it keeps no slot busy
     start(books, ts, ws, seconds, ahead=short and seconds < books.policy.ahead_s)
     if not short:
         queues.rooms[ws].add_long(ts)

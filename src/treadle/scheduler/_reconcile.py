@@ -18,7 +18,7 @@ from treadle.scheduler._bundles import owner
 from treadle.scheduler._end import arrive, tell_done
 from treadle.scheduler._loss import lost
 from treadle.scheduler._need import again
-from treadle.scheduler._occupancy import leave
+from treadle.scheduler._occupancy import leave, step_back
 from treadle.scheduler._release import drop_replica, inputs_unneeded
 from treadle.scheduler._transitions import MEMORY
 from treadle.scheduler._worker import WorkerState
@@ -45,6 +45,10 @@ _REPORTS: dict[type, Callable[..., None]] = {
 
 def reconcile(books: Books, ws: WorkerState, message: Register) -> None:
     """Make the books and the worker agree."""
+    for ts, is_aside in ws.aside.items():
+        if is_aside:  # it says anew what is
+            step_back(ws, ts)
+            queues.has_long(books, ws, ts)
     running = {attempt.attempt for attempt in message.running}
     known = running.union(attempt.attempt for attempt in message.queued)
     # What can be taken back comes first: an outcome that is refused frees its result. What belongs

@@ -30,14 +30,27 @@ if TYPE_CHECKING:
     from treadle.scheduler._groups import TaskGroup, TaskPrefix
     from treadle.scheduler._worker import WorkerState
 
-#: Priorities hold the submission above these bits, and the order within it below.
-ORDER_BITS = 32
-_ORDER_MASK = (1 << ORDER_BITS) - 1
+#: Ranks hold the submission above these bits, and the order within it below.
+_ORDER_BITS = 32
+_ORDER_MASK = (1 << _ORDER_BITS) - 1
+#: Of the first in a submission. What is submitted from within a task comes before that task.
+_FIRST_ORDER = 1 << _ORDER_BITS - 1
 
 #: States in which a task needs the results of its dependencies.
 ACTIVE = (WAITING, NO_WORKER, PROCESSING)
 
 DEFAULT_OPTIONS = Options()
+
+
+def first_rank(submission: int) -> int:
+    """The rank of the first task of a submission; those of the others follow."""
+    return (submission << _ORDER_BITS) + _FIRST_ORDER
+
+
+def place_of(rank: int) -> tuple[int, int]:
+    """The submission, and the order within it: below 0 for what was submitted from within a task
+    of that submission."""
+    return rank >> _ORDER_BITS, (rank & _ORDER_MASK) - _FIRST_ORDER
 
 
 class Rare(Struct, eq=False):
@@ -143,7 +156,7 @@ class TaskState(Struct, eq=False, gc=False):
     @property
     def priority(self) -> tuple[float, int, int]:
         """The user's number, the submission, the order within it. Lower comes first."""
-        return (self.options.priority, self.rank >> ORDER_BITS, self.rank & _ORDER_MASK)
+        return (self.options.priority, *place_of(self.rank))
 
     @property
     def state(self) -> str:

@@ -306,7 +306,8 @@ def test_a_row_of_a_bundle_is_explained_by_the_bundle():
     assert why(cluster, first + 2) == (
         f"task {first + 2}, a row of f-1-100 has no worker to run on: there are none"
     )
-    assert story(cluster.books, first + 1) == ["f-1-100: released > waiting > no-worker"]
+    lines = ["f-1-100: released > waiting > no-worker", "it is wanted by client ann"]
+    assert story(cluster.books, first + 1) == lines
 
 
 def test_a_story_tells_attempts_and_losses():
@@ -321,7 +322,7 @@ def test_a_story_tells_attempts_and_losses():
     assert lines[1] == "attempt 1 on worker w failed (exception): ValueError: oops"
     assert lines[2] == "3.2 s ago: raised ValueError on w; 0 retries left"
     assert lines[3].startswith("0 us ago: its result was lost: worker w died")
-    assert lines[-1] == "its newest attempt is number 2"
+    assert lines[-2:] == ["its newest attempt is number 2", "it is wanted by client ann"]
     assert story(cluster.books, "b") == []
 
 
@@ -351,11 +352,21 @@ def test_has_what_names_the_keys_of_each_worker():
     assert one_reply(cluster, wire.HasWhat(7, ("v",))).value == {"v": []}
 
 
+def test_a_story_tells_who_wants_it_and_what_is_written_of_it():
+    cluster = Cluster(clients=("ann", "bob", "cid"))
+    cluster.submit("ann", task("a", metadata={"colour": "red"}))
+    cluster.client("bob", wire.Desire(("a",)))
+    assert story(cluster.books, "a")[1:] == [
+        "it is wanted by clients ann, bob",
+        "its metadata: {'colour': 'red'}",
+    ]
+
+
 def test_explain_and_story_are_answered_in_words():
     cluster = Cluster()
     cluster.submit("ann", task("a"))
     assert one_reply(cluster, wire.Explain(7, "a")).value == why(cluster, "a")
-    assert one_reply(cluster, wire.Story(7, "a")).value == ["a: released > waiting > no-worker"]
+    assert one_reply(cluster, wire.Story(7, "a")).value == story(cluster.books, "a")
 
 
 @pytest.mark.parametrize(
