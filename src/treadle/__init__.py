@@ -24,7 +24,18 @@ from treadle._version import VERSION
 
 if TYPE_CHECKING:
     from treadle.app.app import bash_app, join_app, python_app
-    from treadle.client import Client, current_task, get_client, rejoin, secede
+    from treadle.client import (
+        Client,
+        Event,
+        Lock,
+        Queue,
+        Semaphore,
+        Variable,
+        current_task,
+        get_client,
+        rejoin,
+        secede,
+    )
     from treadle.config import Config
     from treadle.data_provider.files import File
     from treadle.dataflow._names import AUTO_LOGNAME
@@ -44,9 +55,14 @@ __all__ = [
     "ClusterExecutor",
     "Config",
     "DataFlowKernel",
+    "Event",
     "File",
+    "Lock",
+    "Queue",
     "Reschedule",
+    "Semaphore",
     "ThreadPoolExecutor",
+    "Variable",
     "bash_app",
     "clear",
     "current_task",
@@ -71,9 +87,14 @@ _LATER = {
     "ClusterExecutor": "treadle.executors.cluster",
     "Config": "treadle.config",
     "DataFlowKernel": "treadle.dataflow.dflow",
+    "Event": "treadle.client",
     "File": "treadle.data_provider.files",
+    "Lock": "treadle.client",
+    "Queue": "treadle.client",
     "Reschedule": "treadle.errors",
+    "Semaphore": "treadle.client",
     "ThreadPoolExecutor": "treadle.executors.threads",
+    "Variable": "treadle.client",
     "bash_app": "treadle.app.app",
     "current_task": "treadle.client",
     "get_client": "treadle.client",

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from treadle.client._client import Client
+from treadle.client._events import Event
 from treadle.client._futures import ClientFuture
 from treadle.client._inside import TaskHere, current_task, get_client, rejoin, secede
+from treadle.client._locks import Lock, Semaphore
+from treadle.client._queues import Queue
+from treadle.client._variables import Variable
 from treadle.errors import Reschedule
 
 __all__ = [
     "Client",
     "ClientFuture",
+    "Event",
+    "Lock",
+    "Queue",
     "Reschedule",
+    "Semaphore",
     "TaskHere",
+    "Variable",
     "current_task",
     "get_client",
     "rejoin",

@@ -26,14 +26,9 @@ def set_metadata(books: Books, client: ClientState, desk: Desk, message: wire.Se
 def get_metadata(books: Books, client: ClientState, desk: Desk, message: wire.GetMetadata) -> None:
     """Tell what stands at a path."""
     here: Any = books.shared.metadata
-    for n, name in enumerate(message.path):
+    for name in message.path:
         if type(here) is not dict or name not in here:
-            tell(
-                books,
-                client,
-                message.ask,
-                error=f"there is no metadata {_way(message.path[: n + 1])}",
-            )
+            tell(books, client, message.ask)
             return
         here = here[name]
     tell(books, client, message.ask, here)

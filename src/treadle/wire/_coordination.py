@@ -215,7 +215,7 @@ class SetMetadata(Message, frozen=True, gc=False):
 
 
 class GetMetadata(Message, frozen=True, gc=False):
-    """What stands at this path? Answer: bytes or a mapping; an error if nothing does."""
+    """What stands at this path? Answer: bytes or a mapping; None if nothing does."""
 
     ask: Serial
     path: Path
