@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from treadle.scheduler._books import FORGETFUL, Books
+from treadle.scheduler._books import FORGETFUL, LINGERING, Books
 from treadle.scheduler._demand import could_ever, pleases
 from treadle.scheduler._occupancy import taken
 from treadle.scheduler._queue_checks import check as check_queues
 from treadle.scheduler._relations import Relation, each, has, size
+from treadle.scheduler._shared_checks import check_shared
 from treadle.scheduler._task import ACTIVE, TaskState
 from treadle.scheduler._transitions import (
     ERRED,
@@ -53,6 +54,7 @@ def check(scheduler: Scheduler) -> None:
     _check_clients(books)
     _check_groups(books)
     check_queues(books)
+    check_shared(books)
 
 
 def check_task(books: Books, ts: TaskState) -> None:
@@ -324,6 +326,8 @@ def _check_wants(books: Books, client: ClientState) -> None:
             _fail(ts, f"is wanted by {client.peer}, and does not know it")
         if client.peer == FORGETFUL and ts.code in (MEMORY, ERRED):
             _fail(ts, "has ended, and was only wanted to end")
+        if client.peer == LINGERING and ts not in books.lingering:
+            _fail(ts, "lingers, and nobody knows for how long")
 
 
 def _check_groups(books: Books) -> None:
