@@ -241,7 +241,7 @@ class ControlCalls(ClientBase):
             f"runs nothing that users send, so that no fault of theirs can end everybody's work; "
             f"run() runs it on the workers, and scheduler_info(), processing(), explain() and "
             f"story() tell what the scheduler knows",
-            "a Client",
+            "Client",
         )
 
     # --- logs and versions -----------------------------------------------------------------------

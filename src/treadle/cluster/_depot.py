@@ -135,7 +135,16 @@ class SessionDepot:
             unused, ledger.unused = ledger.unused, []
             ledger.release(self.parcels.settle(unused, ledger.users.__contains__))
 
+    def lost(self, id: Any) -> bool:
+        """The scheduler has forgotten this; whether it is an object of ours."""
+        parcel = self.parcels.by_id.get(id)
+        if parcel is None:
+            return False
+        parcel.sent = False
+        self.parcels.unmark(parcel)
+        return True
+
     def forget(self) -> None:
         """The scheduler is gone, and knows of no object any longer."""
-        for parcel in list(self.parcels.by_id.values()):
-            parcel.sent = False
+        for id in list(self.parcels.by_id):
+            self.lost(id)

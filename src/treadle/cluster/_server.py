@@ -224,7 +224,8 @@ class SchedulerServer:
             elif isinstance(message, wire.Roll):
                 peer.tell([wire.Reply(message.ask, self._roll())])
             elif isinstance(message, wire.Inquire):
-                self._relay.inquire(peer, message)
+                # Not before what the machine has to say to what came before it.
+                self._loop.call_soon(self._relay.inquire, peer, message)
             elif isinstance(message, wire.Answer):
                 self._relay.answer(peer, message)
             else:
@@ -257,7 +258,7 @@ class SchedulerServer:
         if not peer.current:
             peer.current = True
             self._exits.watch(peer)
-            if not peer.is_worker:
+            if peer.counts:
                 self.alone_since = None
                 self.on_clients()
 
@@ -268,7 +269,7 @@ class SchedulerServer:
         if peer.is_worker:
             self.shelf.drop_place(peer.name[7:])
         self._step(LinkLost(peer.name), SHELL, None)
-        if not peer.is_worker and not any(not other.is_worker for other in self.peers.values()):
+        if peer.counts and not any(other.counts for other in self.peers.values()):
             self.alone_since = self._clock()
             self.on_clients()
 

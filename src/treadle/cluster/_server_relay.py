@@ -68,6 +68,8 @@ class Relay:
 
     def inquire(self, peer: Peer, message: wire.Inquire) -> None:
         """A client asks."""
+        if not peer.current:
+            return  # it has gone, or asks again by another link
         try:
             names = self._names(message)
         except ValueError as error:

@@ -344,6 +344,8 @@ class Session:
                 self._forgotten("the scheduler has forgotten this client while it had no link")
             elif not self._welcome.done():
                 self._welcome.set_result(None)
+        elif isinstance(message, wire.Cancelled):
+            self._moved = self.depot.lost(message.id) or self._moved
         elif isinstance(message, wire.Refused):
             self._refused(message)
 

@@ -189,6 +189,11 @@ class Parcels:
             if (parcel := by_id.get(id)) is not None
         ]
 
+    def unmark(self, parcel: Parcel) -> None:
+        """Nothing is found to be equal to it any more."""
+        with self._lock:
+            self._unmark(parcel)
+
     def drop(self, parcel: Parcel) -> None:
         """Nobody needs it any longer."""
         with self._lock:
@@ -213,12 +218,15 @@ class Parcels:
             self._constants.pop(id(parcel.constant), None)
         if parcel.digest is not None:
             self._digests.pop(parcel.digest, None)
-        if parcel.mark:
-            alike = self._marks.get(parcel.mark, {})
+        self._unmark(parcel)
+        parcel.shared.close()
+
+    def _unmark(self, parcel: Parcel) -> None:
+        alike = self._marks.get(parcel.mark)
+        if alike is not None:
             alike.pop(parcel.id, None)
             if not alike:
-                self._marks.pop(parcel.mark, None)
-        parcel.shared.close()
+                del self._marks[parcel.mark]
 
     def close(self) -> None:
         """Let go of all."""
