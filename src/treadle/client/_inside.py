@@ -50,7 +50,7 @@ class SlotClient(Client):
         super().__init__(
             DialledHome(connection, identity),
             set_as_default=False,
-            _name=f"{worker}/task-{os.getpid()}-{secrets.token_hex(3)}",
+            _name=f"{worker}{_task_here.OF_TASK}{os.getpid()}-{secrets.token_hex(3)}",
             _lease_s=_HERE_S if here else _ELSEWHERE_S,
         )
         self._session.ledger.parent = _task_here.running

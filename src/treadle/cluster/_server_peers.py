@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from msgspec.structs import replace
 
 from treadle.cluster._server_shelf import Told
+from treadle.cluster._task_here import OF_TASK
 from treadle.wire import Chunk, Done, Message, Printed
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Peer:
         "_inline",
         "_server",
         "_unsaid",
+        "counts",
         "current",
         "epoch",
         "goodbye",
@@ -64,6 +66,8 @@ class Peer:
         self.link = link
         self.name = link.peer
         self.is_worker = link.peer.startswith("worker/")
+        #: It is somebody to be there for: neither a worker, nor a client that a task made.
+        self.counts = not self.is_worker and OF_TASK not in link.peer
         #: It is the one link of its name that the machine hears and answers.
         self.current = False
         #: Of a worker: which process of its name it is.

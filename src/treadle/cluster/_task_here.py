@@ -64,6 +64,9 @@ class Seat(Protocol):
         """See the function."""
 
 
+#: Stands in the names of clients that tasks make, behind their worker's.
+OF_TASK: Final = "/task-"
+
 _NOTHING: Final = nullcontext()
 _seat: Seat | None = None
 
