@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import inspect
 import pickle
-import secrets
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures._base import FINISHED
@@ -238,10 +237,9 @@ def _send(
     client: TaskCalls, actor: ActorFuture, name: str, call: bytes | Call, needs: dict[TaskId, None]
 ) -> ClientFuture[Any]:
     session = client._running()
-    id = f"{name}-{secrets.token_hex(8)}"
-    future = ClientFuture[Any](client, id, id)
+    id = client._numbers()
     with client._lock:
-        client._futures[id] = future
+        future = client._future(id, f"{name}-{session.ledger.session:x}-{id - session.base}")
     data = call if isinstance(call, bytes) else call.spec
     session.submit(wire.TaskSpec(id, name, data, tuple(needs), home=actor.id), _DEFAULT, call)
     if client._closed:
