@@ -10,6 +10,7 @@ from treadle.errors import (
     ActorLost,
     AppTimeout,
     InternalError,
+    KeyConflict,
     RemoteError,
     ResultLost,
     TaskDied,
@@ -73,6 +74,7 @@ _ERRORS: dict[str, Callable[[Failure, str], BaseException]] = {
     "memory": lambda failure, task: TaskMemoryExceeded(f"{task}: {failure.text}"),
     "walltime": lambda failure, task: AppTimeout(f"{task}: {failure.text}"),
     "actor": lambda failure, task: ActorLost(f"{task}: {failure.text}"),
+    "key": lambda failure, task: KeyConflict(f"{task}: {failure.text}"),
     "unfit": lambda failure, task: TaskUnfit(f"{task}: {failure.text}"),
     "internal": lambda failure, task: InternalError(f"{task}: {failure.text}"),
 }

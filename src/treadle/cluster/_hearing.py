@@ -12,6 +12,7 @@ from treadle import wire
 from treadle.cluster._failures import error_of
 from treadle.cluster._rows import ENDED, Bundle
 from treadle.cluster._views import is_open
+from treadle.cluster._wanting import bundle_of, let_go_of, retried
 from treadle.dataflow._sink import Try
 from treadle.wire import Failure, TaskId
 
@@ -25,14 +26,14 @@ def done(b: Ledger, message: wire.Done) -> None:
     """A result is there."""
     id, rows = message.id, message.rows
     was = b.wants.get(id)
-    if was is not None:
+    if was is not None and (rows == 1 or type(was) is not str):
         if type(was) is str:
-            b.wants[id] = value = b.value(message)
-            b.tell(id, value, tries=tries_of(message.earlier), rows=rows)
+            b.wants[id] = here = b.value(message)
+            b.tell(id, here, tries=tries_of(message.earlier))
         elif was is not ENDED:
             was.found(message)
         return
-    bundle = b.bundles.find(id)
+    bundle = bundle_of(b, id, rows)
     if bundle is None or type(id) is not int:
         b.say(wire.Release((id,)))
     elif bundle.is_open(id, rows):
@@ -40,9 +41,15 @@ def done(b: Ledger, message: wire.Done) -> None:
             b.say(wire.Release((id,)))
             _stop_rest(b, bundle, id, rows)
             return
-        value = b.value(message, listed=True)
-        bundle.tell(id, rows, value)
-        b.tell(id, value, tries=tries_of(message.earlier), rows=rows)
+        value: Any = bundle.parts.get(id)  # of other rows it may have been told before
+        if value is None or value is ENDED:
+            value = b.value(message, listed=True)
+        else:
+            value.found(message)
+        if bundle.tell(id, rows, value):
+            b.tell(id, value, tries=tries_of(message.earlier), rows=rows)
+        else:
+            let_go_of(b, bundle, id, rows)
     elif (known := bundle.part_with(id)) is None:
         b.say(wire.Release((id,)))
     elif known is not ENDED:
@@ -51,9 +58,11 @@ def done(b: Ledger, message: wire.Done) -> None:
 
 def erred(b: Ledger, message: wire.Erred) -> None:
     """There is no result; or there was one, and it is lost for good."""
-    id, failure = message.id, message.failure
+    id, failure, rows = message.id, message.failure, message.rows
     was = b.wants.get(id)
-    bundle = b.bundles.find(id) if was is None else None
+    if was is not None and rows > 1 and type(was) is str:
+        was = None
+    bundle = bundle_of(b, id, rows) if was is None else None
     if type(was) is str:
         b.wants[id] = ENDED
         _tell_error(b, message, was)
@@ -62,37 +71,40 @@ def erred(b: Ledger, message: wire.Erred) -> None:
             was.gone(partial(error_of, failure, b.shown(id)))
     elif bundle is None or type(id) is not int:
         b.say(wire.Release((id,)))
-    elif bundle.is_open(id, message.rows):
+    elif bundle.is_open(id, rows):
         if bundle.unwanted:
             b.say(wire.Release((id,)))
-            _stop_rest(b, bundle, id, message.rows)
-            return
-        bundle.tell(id, message.rows, ENDED)
-        _tell_error(b, message, bundle.name)
+            _stop_rest(b, bundle, id, rows)
+        elif bundle.tell(id, rows, ENDED):
+            _tell_error(b, message, bundle.name)
+        else:
+            let_go_of(b, bundle, id, rows)
     elif (known := bundle.part_with(id)) is not None and known is not ENDED:
         known.gone(partial(error_of, failure, b.shown(id)))
 
 
 def cancelled(b: Ledger, message: wire.Cancelled) -> None:
     """A task was stopped: by us, with one that we stopped, or by somebody else."""
-    id = message.id
+    id, rows = message.id, message.rows
     was = b.wants.get(id)
-    if was is not None:
-        if type(was) is str:
+    if was is not None and (rows == 1 or type(was) is not str):
+        if type(was) is str or not b.is_of_kernel(id):
             del b.wants[id]
             b.let_go(id)
-            b.tell(id, cancelled=True)
-        elif was is not ENDED:
+            b.tell(id, cancelled=True, text=message.reason)
+        if type(was) is not str and was is not ENDED:
             failure = Failure("lost", "", f"it was cancelled: {message.reason}")
             was.gone(partial(error_of, failure, b.shown(id)))
+        if type(id) is int:
+            b.news.append(message)  # if it is data, it is to be given again when it is named again
         return
-    bundle = b.bundles.find(id)
-    if bundle is not None and type(id) is int and bundle.is_open(id, message.rows):
+    bundle = bundle_of(b, id, rows)
+    if bundle is not None and type(id) is int and bundle.is_open(id, rows):
         if bundle.unwanted:
-            _stop_rest(b, bundle, id, message.rows)
+            _stop_rest(b, bundle, id, rows)
         else:
-            bundle.tell(id, message.rows, None)
-            b.tell(id, cancelled=True, rows=message.rows)
+            bundle.tell(id, rows, None)
+            b.tell(id, cancelled=True, text=message.reason, rows=rows)
             b.tidy(bundle)
 
 
@@ -149,10 +161,14 @@ def refused(b: Ledger, message: wire.Refused) -> None:
         b.news.append(message)
     elif message.what == "submit" and len(message.ids) > 1:
         _in_halves(b, message)
-    elif message.what in ("submit", "desire"):
-        failure = Failure("lost", "", message.reason)
+    elif message.what == "submit":
+        failure = Failure(message.kind or "lost", "", message.reason)
         for id in message.ids:
             _end(b, id, failure)
+    elif message.what in ("desire", "retry"):
+        failure = Failure("lost", "", "nobody knows it (any longer)")
+        for id in message.ids:
+            _end(b, id, failure, rows=1)
     else:
         b.news.append(message)
 
@@ -179,8 +195,8 @@ def _in_halves(b: Ledger, message: wire.Refused) -> None:
             b.say(wire.Submit(tasks, tuple(table)))
 
 
-def _end(b: Ledger, id: TaskId, failure: Failure) -> None:
-    """A task that is open ends here, without the scheduler."""
+def _end(b: Ledger, id: TaskId, failure: Failure, rows: int = 0) -> None:
+    """A task that is open ends here, without the scheduler; of a bundle, so many rows (0: all)."""
     was = b.wants.get(id)
     bundle = b.bundles.find(id) if was is None else None
     if type(was) is str:
@@ -190,7 +206,7 @@ def _end(b: Ledger, id: TaskId, failure: Failure) -> None:
     elif was is not None and was is not ENDED:
         was.gone(partial(error_of, failure, b.shown(id)))
     elif bundle is not None:
-        for start, count in bundle.runs():
+        for start, count in [(int(id), rows)] if rows else bundle.runs():
             bundle.tell(start, count, None if bundle.unwanted else ENDED)
             if not bundle.unwanted:
                 error = partial(error_of, failure, f"{b.shown(start)} ({bundle.name})")
@@ -241,7 +257,7 @@ HEARD: dict[type, Callable[[Ledger, Any], None]] = {
     wire.Erred: erred,
     wire.Cancelled: cancelled,
     wire.Lost: lost,
-    wire.Retried: lambda b, message: None,
+    wire.Retried: retried,
     wire.Refused: refused,
     wire.Attached: attached,
     wire.Beaten: beaten,

@@ -148,9 +148,15 @@ class Ledger:
     def submit(self, spec: wire.TaskSpec, options: wire.Options, uses: Sequence[TaskId]) -> None:
         """A new task of a client, as it goes on the wire."""
         needs = (*spec.dependencies, *self._use(spec.id, tuple(uses)))
-        self.wants[spec.id] = spec.name
+        if spec.rows:
+            assert isinstance(spec.id, int)
+            self.bundles.add(spec.id, len(spec.rows), spec.name)
+        else:
+            self.wants[spec.id] = spec.name
         index = self._option(options)
-        self._batch.append(replace(spec, dependencies=needs, options=index))
+        if index or len(needs) > len(spec.dependencies):
+            spec = replace(spec, dependencies=needs, options=index)
+        self._batch.append(spec)
 
     def code(self, code: wire.Code) -> None:
         """Tasks name this function from now on."""
@@ -314,6 +320,10 @@ class Ledger:
                 self.news.append(message)
             else:
                 handler(self, message)
+
+    def is_of_kernel(self, id: TaskId) -> bool:
+        """Whether it is told as a kernel's task; else it is told as a call."""
+        return type(id) is int and 0 <= id - self.base < CALLS
 
     # --- details -----------------------------------------------------------------------------
 

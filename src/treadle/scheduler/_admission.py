@@ -24,6 +24,8 @@ from treadle.scheduler._task import Rare, TaskState, first_rank
 from treadle.scheduler._transitions import ERRED, MEMORY, RELEASED
 from treadle.wire import NUMBER_BITS, Options, Refused, Submit, TaskId, TaskSpec
 
+#: What the reason begins with if a key is another task's.
+_KEY = "key "
 #: Keys shown of a ring of tasks.
 _SHOWN = 8
 
@@ -47,7 +49,8 @@ def submit(books: Books, client: ClientState, message: Submit) -> None:
             for spec in message.tasks
             if spec.id not in books.tasks or _collision(books, spec) is not None
         )
-        books.send(client, Refused("submit", wrong, ids))
+        kind = "key" if wrong.startswith(_KEY) else ""
+        books.send(client, Refused("submit", wrong, ids, kind))
         return
     books.submissions += 1
     options = [books.options.setdefault(option, option) for option in message.options]
@@ -263,12 +266,12 @@ def _collision(books: Books, spec: TaskSpec) -> str | None:
         return None
     if ts.run_spec != spec.run_spec or ts.group.prefix.name != spec.name:
         return (
-            f"key {ts.key!r} is known for other work ({ts.group.prefix.name}, {ts.state}); "
+            f"{_KEY}{ts.key!r} is known for other work ({ts.group.prefix.name}, {ts.state}); "
             f"choose another key, or release that first"
         )
     owners = dict.fromkeys(owner(books, dep) for dep in spec.dependencies)
     if ts.home is not None:
         owners[ts.home] = None
     if not ts.has_lost_dependencies and owners != dict.fromkeys(each(ts.deps)):
-        return f"key {ts.key!r} is known with other dependencies; choose another key"
+        return f"{_KEY}{ts.key!r} is known with other dependencies; choose another key"
     return None

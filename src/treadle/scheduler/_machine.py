@@ -28,6 +28,7 @@ from treadle.scheduler import (
     _outcomes,
     _questions,
     _queues,
+    _row_orders,
     _unfit,
     _workers,
 )
@@ -43,6 +44,8 @@ _FROM_CLIENT: dict[type, Callable[..., None]] = {
     wire.Release: _clients.release,
     wire.Linger: _lingering.let_linger,
     wire.Cancel: _clients.cancel,
+    wire.ReleaseRows: _row_orders.release_rows,
+    wire.CancelRows: _row_orders.cancel_rows,
     wire.Retry: _clients.retry,
     wire.FireAndForget: _clients.fire_and_forget,
     wire.ClientBeat: _clients.beat,

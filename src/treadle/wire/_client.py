@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from treadle.wire._terms import (
     MAX_ITEMS,
+    NUMBER_BITS,
     SESSION_BITS,
     Amount,
     Bytes,
@@ -89,6 +90,11 @@ Tasks = Annotated[tuple[TaskSpec, ...], Meta(max_length=MAX_ITEMS)]
 Table = Annotated[tuple[Options, ...], Meta(max_length=MAX_ITEMS)]
 Rows = Annotated[tuple[AttemptRow, ...], Meta(max_length=1_000)]
 
+Spans = Annotated[
+    tuple[tuple[Annotated[int, Meta(ge=0, le=2 ** (NUMBER_BITS + SESSION_BITS) - 1)], Count], ...],
+    Meta(max_length=MAX_ITEMS),
+]
+
 
 # --- a client asks -----------------------------------------------------------------------------
 
@@ -133,6 +139,22 @@ class Cancel(Message, frozen=True, gc=False):
     force: bool = False
     reason: Name = ""
     waiting: bool = False
+
+
+class ReleaseRows(Message, frozen=True, gc=False):
+    """I want these rows of my bundles no longer: each span is a row, and how many from it on. What
+    is told together with rows that I want is not meant; of what waits, rows are cut out."""
+
+    spans: Spans
+
+
+class CancelRows(Message, frozen=True, gc=False):
+    """Stop these rows of bundles, as `Cancel` does. Other rows of theirs go on; those that a worker
+    was given with one of these begin again."""
+
+    spans: Spans
+    force: bool = False
+    reason: Name = ""
 
 
 class Retry(Message, frozen=True, gc=False):
@@ -339,11 +361,13 @@ class Reply(Message, frozen=True, gc=False):
 
 
 class Refused(Message, frozen=True, gc=False):
-    """A message was not carried out. `ids`: the tasks that are refused with it."""
+    """A message was not carried out. `ids`: the tasks that are refused with it. `kind`: what that is
+    for them, see `FAILURES`; empty: 'lost'."""
 
     what: Name
     reason: Text
     ids: Ids = ()
+    kind: Name = ""
 
 
 class Beaten(Message, frozen=True, gc=False):

@@ -21,6 +21,8 @@ FromClient = (
     | c.Desire
     | c.Release
     | c.Cancel
+    | c.CancelRows
+    | c.ReleaseRows
     | c.Retry
     | c.FireAndForget
     | c.Scatter

@@ -39,6 +39,8 @@ _BY_ITEM: Final[dict[type[Message], str]] = {
     c.Desire: "ids",
     c.Release: "ids",
     c.Cancel: "ids",
+    c.ReleaseRows: "spans",
+    c.CancelRows: "spans",
     c.Retry: "ids",
     c.FireAndForget: "ids",
     o.Linger: "ids",

@@ -123,6 +123,7 @@ FAILURES: dict[str, str] = {
     "memory": "the task needs more memory than any worker has, or took more than it may",
     "walltime": "the task took longer than it may",
     "actor": "the actor that should have answered is gone",
+    "key": "the key is that of another task",
     "unfit": "no worker can ever run the task",
     "internal": "a fault of the engine's own",
 }
