@@ -54,8 +54,8 @@ ROWS = (
 
 
 def plot(book: Book, engines: Mapping[str, Kind], path: Path) -> None:
-    """Draw the figures, where matplotlib is installed."""
-    if find_spec("matplotlib") is not None:
+    """Draw the figures, if there are any, where matplotlib is installed."""
+    if book.values and find_spec("matplotlib") is not None:
         from _cluster_plot import draw
 
         draw(book, ROWS, engines, path)
