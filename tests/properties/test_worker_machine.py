@@ -102,7 +102,12 @@ def walk(seed: int, steps: int = 150) -> None:
     """One random life of a worker."""
     dice = random.Random(seed)
     pick = dice.choice
-    world = World(slots=pick([1, 2, 3]), budget=pick([0, BUDGET, BUDGET]), depth=pick([1, 3]))
+    world = World(
+        slots=pick([1, 2, 3]),
+        budget=pick([0, BUDGET, BUDGET]),
+        depth=pick([1, 3]),
+        beside=pick([2, 1000]),
+    )
     deeds = [
         *[world.run] * pick([3, 6]),
         *[world.slot_comes_up] * 3,

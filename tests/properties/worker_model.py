@@ -26,6 +26,7 @@ class Pick(Protocol):
 Key = tuple[Any, int]
 PEERS = ("p1", "p2", "p3")
 FAILURE = wire.Failure("exception", "ValueError", "no")
+RESCHEDULED = wire.Failure("rescheduled", "Reschedule", "")
 OUTCOMES = (wire.Finished, wire.Failed, wire.Died, wire.Returned)
 SIZES = (0, 1, 10, 30, 60)
 BUDGET = 100
@@ -42,6 +43,15 @@ class Process:
     asked: bool = False
     granted: bool = False
     dead: bool = False
+    #: The machine has ordered its end.
+    killed: bool = False
+    #: What it runs waits for others; it would go on; and whether the machine has heard that it
+    #: takes no slot.
+    aside: bool = False
+    wants: bool = False
+    gave: bool = False
+    #: It may read what is being taken back, though it has no slot.
+    over: bool = False
     #: Is or was an actor's, which keeps what it takes.
     actor: wire.Run | None = None
     said: deque[Any] = field(default_factory=deque)
@@ -69,8 +79,10 @@ class Order:
 class World:
     """One worker's machine, its shell, its scheduler and its peers."""
 
-    def __init__(self, *, slots: int, budget: int, depth: int = 2) -> None:
-        limits = Limits(depth=depth, asks=2, batch_bytes=40, incoming_bytes=80, serves=2)
+    def __init__(self, *, slots: int, budget: int, depth: int = 2, beside: int = 1000) -> None:
+        limits = Limits(
+            depth=depth, asks=2, batch_bytes=40, incoming_bytes=80, serves=2, beside=beside
+        )
         self.resources = {"gpu": 2.0, "licence": 1.0}
         self.slot_count = slots
         self.budget = budget
@@ -86,6 +98,8 @@ class World:
         self.now = 0.0
         self.processes: dict[int, Process] = {}
         self.numbers = 0
+        #: Who has been heard to want a turn, in that order.
+        self.wanting: list[Process] = []
         #: Slot processes that have been ordered.
         self.ordered = 0
         #: Bytes of objects, and where they are: memory, spilling, disk, restoring.
@@ -133,7 +147,7 @@ class World:
             run = process.actor or (process.reads[0] if process.reads else None)
             if run is None:
                 continue
-            if process.actor is None:
+            if process.actor is None and not (process.gave or process.over):
                 slots += run.slots
             for name, amount in run.resources:
                 taken[name] += amount
@@ -152,9 +166,12 @@ class World:
 
     def kill_slot(self, command: w.KillSlot) -> None:
         process = self.process_of(command)
+        process.killed = True
         if not process.dead:
             process.dead = True
             process.said.append(w.SlotDown(process.number, None, -9, ours=True))
+        if process in self.wanting:
+            self.wanting.remove(process)
 
     def feed(self, command: w.Feed) -> None:
         process = self.processes[command.slot]
@@ -163,6 +180,11 @@ class World:
         assert key in self.orders
         assert run.home is not None or not self.drained, "nothing but calls is begun any longer"
         assert run.ahead or not process.reads, "only what is short is fed ahead"
+        assert not process.gave, "nothing is put behind who waits"
+        if not run.slots:
+            assert not process.reads, "it has a process of its own"
+        elif run.home is None and not run.actor:
+            assert not self.wanting, "who wants a turn goes before what is new"
         if run.home is not None:
             assert process.actor is not None
             assert process.actor.id == run.home
@@ -185,6 +207,16 @@ class World:
                 process.socket.remove(run)
                 process.said.append(w.TakenBack(process.number, run.id, run.attempt))
                 return
+
+    def give_turn(self, command: w.GiveTurn) -> None:
+        process = self.process_of(command)
+        if process in self.wanting:
+            assert process is self.wanting.pop(0), "the first first"
+        if not process.dead:
+            assert process.wants, "nobody has asked for it"
+            assert process.run is not None
+            assert process.run.attempt == command.attempt
+            process.aside = process.wants = process.gave = False
 
     def grant(self, command: w.Grant) -> None:
         process = self.processes[command.slot]
@@ -301,11 +333,7 @@ class World:
 
     def slot_acts(self, pick: Pick) -> None:
         """A process reads, asks for room, or ends a row of what it runs."""
-        able = [
-            p
-            for p in self.processes.values()
-            if not p.dead and (p.socket if p.run is None else (not p.asked or p.granted))
-        ]
+        able = [p for p in self.processes.values() if self.is_able(p)]
         if not able:
             return
         process = pick(able)
@@ -313,6 +341,12 @@ class World:
             run = process.run = process.socket.popleft()
             process.row, process.asked, process.granted = 0, False, False
             process.said.append(w.Began(process.number, run.id, run.attempt))
+        elif process.aside and pick([True, True, False]):
+            process.wants = True
+            process.said.append(w.WantsTurn(process.number, process.run.id, process.run.attempt))
+        elif not (process.aside or process.asked) and pick([False, True]):
+            process.aside = True
+            process.said.append(w.WentAside(process.number, process.run.id, process.run.attempt))
         elif not process.asked and pick([False, True]):
             process.asked = True
             nbytes = pick([*SIZES, BUDGET, BUDGET + 1])
@@ -322,6 +356,14 @@ class World:
             )
         else:
             self.ends(process, raises=pick([False] * 4 + [True]), nbytes=pick(SIZES), pick=pick)
+
+    def is_able(self, process: Process) -> bool:
+        """Whether it can do something without being told anything."""
+        if process.dead or process.wants:
+            return False
+        if process.run is None:
+            return bool(process.socket)
+        return not process.asked or process.granted
 
     def ends(
         self, process: Process, *, raises: bool, nbytes: int = 1, pick: Pick | None = None
@@ -333,7 +375,8 @@ class World:
         last = rows == left
         id, number = run.id + process.row, process.number
         if raises:
-            event: Any = w.Raised(number, id, run.attempt, FAILURE, 0.1, rows=rows, last=last)
+            failure = FAILURE if pick is None else pick([FAILURE, FAILURE, RESCHEDULED])
+            event: Any = w.Raised(number, id, run.attempt, failure, 0.1, rows=rows, last=last)
         else:
             key = (id, run.attempt)
             if not run.actor:
@@ -345,6 +388,7 @@ class World:
         process.asked = process.granted = False
         if last:
             process.run = None
+            process.aside = False
 
     def slot_dies(self, pick: Pick) -> None:
         living = [p for p in self.processes.values() if not p.dead]
@@ -377,7 +421,14 @@ class World:
         """What a process no longer reads, as soon as the machine hears the event."""
         if isinstance(event, w.SlotDown):
             del self.processes[process.number]
+            if process in self.wanting:
+                self.wanting.remove(process)
             return
+        takes = bool(process.reads) and process.reads[0].slots and process.actor is None
+        if isinstance(event, w.WentAside) and takes and not process.killed:
+            process.gave = True
+        if isinstance(event, w.WantsTurn) and process.gave and not process.killed:
+            self.wanting.append(process)
         if isinstance(event, w.TakenBack) or (isinstance(event, w.Ended | w.Raised) and event.last):
             for run in process.reads:
                 ids = range(run.id, run.id + (len(run.rows) or 1))
@@ -386,6 +437,9 @@ class World:
                     if run.actor and not isinstance(event, w.Ended):
                         process.actor = None
                     break
+            if not isinstance(event, w.TakenBack):
+                process.over, process.gave = process.over or process.gave, False
+            process.over = process.over and bool(process.reads)
 
     # --- disk, peers ---------------------------------------------------------------------------
 
@@ -470,11 +524,17 @@ class World:
             id = 1000 * (len(self.newest) + 1)
         attempt = self.newest[id] = self.newest.get(id, 0) + 1
         kind = pick(
-            ["plain"] * 6 + ["wide", "gpu", "both", "timed", "actor", "bundle"] + ["call"] * 2
+            ["plain"] * 6
+            + ["wide", "gpu", "both", "timed", "actor", "bundle", "beside"]
+            + ["call"] * 2
         )
         options: dict[str, Any] = {"ahead": kind == "plain" and pick([True, True, False])}
         if kind == "wide":
             options["slots"] = pick([1, self.slot_count])
+        if kind == "beside":
+            options["slots"] = 0
+            options["ahead"] = pick([True, False])
+            options["resources"] = pick([(), (), (("gpu", 1.0),)])
         if kind in ("gpu", "both"):
             options["resources"] = (("gpu", pick([0.5, 1.0, 2.0])),)
         if kind == "both":
@@ -625,6 +685,8 @@ class World:
                 w.Began(slot, 7, 7),
                 w.TakenBack(slot, id, 99),
                 w.GrantAsked(99, id, attempt, 5),
+                w.WentAside(slot, 7, 7),
+                w.WantsTurn(slot, id, 99),
                 w.Spilled(7, 7),
                 w.NotSpilled(7, 7, ""),
                 w.Restored(7, 7),
@@ -664,11 +726,7 @@ class World:
                 peer, ask = next(iter(self.transfers))
                 del self.transfers[peer, ask]
                 self.tell(w.Sent(peer, ask))
-            elif any(
-                (not p.dead and p.socket) or p.run is not None
-                for p in self.processes.values()
-                if not p.dead and (p.run is None or not p.asked or p.granted)
-            ):
+            elif any(self.is_able(p) for p in self.processes.values()):
                 self.slot_acts(first)
             elif self.busy() and self.worker.books.actors:
                 # What an actor keeps for life may be what the others wait for.
@@ -706,6 +764,7 @@ class World:
         assert (books.store, books.newest, books.jobs, books.actors) == ({}, {}, {}, {})
         assert (books.used, books.disk_bytes, books.free) == (0, 0, self.resources)
         assert books.free_slots == self.slot_count
+        assert (books.aside, books.turns) == ({}, {})
         self.now += 10
         self.tell(w.Tick())
         self.tell(wire.Beaten(books.beats), SCHEDULER)
@@ -718,6 +777,7 @@ DEEDS: dict[type, Callable[[World, Any], None]] = {
     w.KillSlot: World.kill_slot,
     w.Feed: World.feed,
     w.TakeBack: World.take_back,
+    w.GiveTurn: World.give_turn,
     w.Grant: World.grant,
     w.Deny: World.deny,
     w.Spill: World.spill,

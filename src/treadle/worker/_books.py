@@ -51,15 +51,19 @@ class Books(Struct, eq=False, kw_only=True):
     ready: int = 0
 
     # --- slots
-    #: Slot processes that the worker has, beside those of actors.
+    #: Slots that the worker has. Its processes are so many, and those of actors, of what runs
+    #: beside the slots, and of what is aside; some are spare.
     slot_count: int
     slots: dict[int, Slot] = field(default_factory=dict)
     #: Slots that have nothing and are not dying.
     idle: dict[int, Slot] = field(default_factory=dict)
     #: Slots that may be fed ahead, in turn.
     hungry: dict[int, Slot] = field(default_factory=dict)
-    #: Slots that no lane takes.
+    #: Slots that no lane takes; below 0 where a process runs something over their number.
     free_slots: int
+    #: Slots of which what runs is aside, as they went; of these, who would go on, as they asked.
+    aside: dict[int, Slot] = field(default_factory=dict)
+    turns: dict[int, Slot] = field(default_factory=dict)
     #: What the worker has of each resource, how much of it is free, and how many slots take of it.
     resources: dict[str, float]
     free: dict[str, float]
@@ -69,6 +73,9 @@ class Books(Struct, eq=False, kw_only=True):
     #: Slots that died in a row before they had begun anything; the next starts then.
     restarts: int = 0
     start_at: float = 0.0
+    #: Until when spare processes are looked at, and how many there were all that time.
+    spare_until: float | None = None
+    spares: int = 0
     #: The number of slots may not be right.
     staff_due: bool = True
     actors: dict[TaskId, Actor] = field(default_factory=dict)

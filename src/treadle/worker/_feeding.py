@@ -23,7 +23,7 @@ def start(b: Books) -> None:
         return
     while b.ready and b.idle and _start_best(b):
         pass
-    if b.ready and b.hungry:
+    if b.ready and b.hungry and not b.turns:
         feed_ahead(b)
 
 
@@ -45,15 +45,30 @@ def trickle(b: Books) -> None:
 
     What runs may be waiting for what is held up, so time is a reason too.
     """
+    while b.ready and b.idle and _start_beside(b):
+        pass
     if not b.ready or not b.idle:
         return
-    busy = any(slot.running is not None or slot.fed or slot.dying for slot in b.slots.values())
+    busy = any(
+        (slot.running is not None or slot.fed or slot.dying) and not slot.aside
+        for slot in b.slots.values()
+    )
     if busy and b.now - b.paused_at < b.limits.room_s:
         b.arm(b.paused_at + b.limits.room_s)
         return
     b.paused_at = b.now
     b.arm(b.now + b.limits.room_s)
     _start_best(b)
+
+
+def _start_beside(b: Books) -> bool:
+    """Start a job that takes no slot and no resource; False if there is none."""
+    for lane in b.lanes.values():
+        if not (lane.slots or lane.actor or lane.resources) and lane.head() is not None:
+            b.ready -= 1
+            feed(b, b.idle.popitem()[1], lane.pop())
+            return True
+    return False
 
 
 def feed_ahead(b: Books) -> None:
@@ -89,6 +104,8 @@ def feed(b: Books, slot: Slot, job: Job) -> None:
         take(b, slot, job.lane)
         slot.actor = job.actor
         slot.since = b.now
+        if not job.lane.slots:
+            b.staff_due = True
     slot.fed.append(job)
     b.out.commands.append(Feed(slot.number, job.run))
     if job.run.ahead:
@@ -107,7 +124,9 @@ def appetite(b: Books, slot: Slot) -> None:
         and first.run.ahead
         and not slot.blocked
         and not slot.dying
+        and not (slot.aside or slot.over)
         and slot.actor is None
+        and first.lane.slots
         and len(slot.fed) < b.limits.depth
     ):
         b.hungry.setdefault(slot.number, slot)
@@ -150,21 +169,23 @@ def feed_calls(b: Books) -> None:
 
 
 def staff(b: Books) -> None:
-    """Start slots that are wanted, end idle ones that are not."""
+    """Start slot processes that are wanted; those that are not may be, soon."""
     b.staff_due = False
-    living = sum(not slot.dying for slot in b.slots.values()) + b.starting
-    wanted = b.slot_count + sum(
-        slot.actor is not None and not slot.dying for slot in b.slots.values()
-    )
-    wanted += sum(
-        lane.actor and lane.head() is not None and not short_of(b, lane)
-        for lane in b.lanes.values()
-    )
-    while living > wanted and b.idle:
-        _, slot = b.idle.popitem()
-        slot.dying = True
-        b.out.commands.append(KillSlot(slot.number))
-        living -= 1
+    living, wanted = b.starting, b.slot_count
+    beside = len(b.aside)
+    for slot in b.slots.values():
+        if slot.dying or slot.aside:
+            continue
+        living += 1
+        if slot.lane is not None and not slot.lane.slots:
+            beside += 1
+            wanted += 1
+    for lane in b.lanes.values():
+        if not lane.slots and lane.head() is not None and not short_of(b, lane):
+            # Of a resource there may not be enough for two: the next is looked at when one has it.
+            most = 1 if lane.actor or lane.resources else b.limits.beside - beside
+            wanted += max(0, min(lane.live, most))
+    _mind_spares(b, living - wanted)
     if living >= wanted or b.draining:
         return
     if b.now < b.start_at:
@@ -173,3 +194,32 @@ def staff(b: Books) -> None:
     for _ in range(wanted - living):
         b.starting += 1
         b.out.commands.append(StartSlot())
+
+
+def _mind_spares(b: Books, spares: int) -> None:
+    """End processes of which, for a while, at no time all were needed; there are so many spare.
+
+    To start one takes long, and who waits for others does so more than once.
+    """
+    if spares <= 0:
+        b.spare_until = None
+        return
+    if b.spare_until is None:
+        b.spare_until, b.spares = b.now + b.limits.spare_s, spares
+    b.spares = min(b.spares, spares)
+    if b.now >= b.spare_until:
+        for slot in list(b.idle.values())[: b.spares]:  # the oldest: it has the coldest memory
+            kill_idle(b, slot)
+            spares -= 1
+        b.spare_until, b.spares = b.now + b.limits.spare_s, spares
+        if not spares:
+            b.spare_until = None
+            return
+    b.arm(b.spare_until)
+
+
+def kill_idle(b: Books, slot: Slot) -> None:
+    """End a process that has nothing."""
+    del b.idle[slot.number]
+    slot.dying = True
+    b.out.commands.append(KillSlot(slot.number))

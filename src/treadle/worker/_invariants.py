@@ -28,6 +28,7 @@ def check(worker: Worker) -> None:
         _check_job(b, job)
     _check_lanes(b)
     _check_slots(b)
+    _check_turns(b)
     _check_needs(b)
     _check_actors(b)
     users: Counter[Key] = Counter()
@@ -105,17 +106,41 @@ def _check_slots(b: Books) -> None:
             assert number in b.slots, f"slot {number} is dead"
 
 
+def _check_turns(b: Books) -> None:
+    for number, slot in b.slots.items():
+        name, job = f"slot {number}", slot.running
+        assert (number in b.aside) == slot.aside, f"{name}: aside is {slot.aside}"
+        if slot.aside:
+            assert job is not None, f"{name} is aside with nothing"
+            assert slot.lane is not None, f"{name} is aside and takes nothing"
+            assert slot.lane.slots, f"{name} is aside and has no slot to give"
+            assert number not in b.hungry, f"{name} is aside and hungry"
+            behind = [job for job in slot.fed if not job.taking]
+            assert not behind or slot.dying, f"behind what is aside: {tell(behind[0])}"
+    for number, slot in b.turns.items():
+        assert b.slots.get(number) is slot, f"slot {number} wants a turn and is dead"
+        assert slot.aside, f"slot {number} wants a turn, and is not aside"
+        assert not slot.dying, f"slot {number} wants a turn, and is being killed"
+        assert slot.running is not None
+        assert slot.running.stage in BEGUN, tell(slot.running)
+    assert all(number in b.slots for number in b.aside), "a dead slot is aside"
+    first = next(iter(b.turns.values()), None)
+    if first is not None and first.lane is not None:
+        assert first.lane.slots > b.free_slots, f"slot {first.number} may go on"
+
+
 def _check_needs(b: Books) -> None:
     taken: Counter[str] = Counter()
     slots = 0
     for slot in b.slots.values():
         if slot.lane is not None:
-            slots += slot.lane.slots
+            slots += slot.lane.slots if not slot.aside else 0
             taken.update(dict.fromkeys((name for name, _ in slot.lane.resources), 0))
             for name, amount in slot.lane.resources:
                 taken[name] += amount  # type: ignore[assignment]
     assert b.free_slots == b.slot_count - slots, f"{b.free_slots} slots free, {slots} taken"
-    assert b.free_slots >= 0, f"{-b.free_slots} more slots taken than there are"
+    over = sum(s.lane.slots for s in b.slots.values() if s.over and s.lane is not None)
+    assert b.free_slots >= -over, f"{-b.free_slots} more slots taken than there are"
     for name, amount in b.resources.items():
         free = amount - taken[name]
         assert abs(free - b.free[name]) < 1e-6, f"{b.free[name]} of {name} free, should be {free}"
@@ -227,6 +252,15 @@ def _check_work(b: Books) -> None:
     if b.ready and b.idle and not (b.paused or b.draining):
         lane, _, _ = survey(b)
         assert lane is None, f"slot {next(iter(b.idle))} is idle, lane {lane.key} has jobs"
+    if b.idle:
+        for lane in b.lanes.values():
+            free = not (lane.slots or lane.actor or lane.resources)
+            assert not (free and lane.live), f"a process is idle, lane {lane.key} has jobs"
+    runs = [s for s in b.slots.values() if not s.dying and not s.aside]
+    beside = sum(s.lane is not None and not s.lane.slots for s in runs)
+    if not b.draining and len(runs) + b.starting < b.slot_count + beside:
+        assert b.wake_at is not None, "there are too few processes"
+        assert b.now < b.start_at, "there are too few processes"
     waits = bool(
         b.grants or b.starved_since is not None or b.asking or (b.paused and b.ready and b.idle)
     )

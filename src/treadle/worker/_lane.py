@@ -19,7 +19,7 @@ SLOTS = ""
 class Lane(Struct, eq=False):
     """Ready jobs with equal needs."""
 
-    #: Slots it takes. 0 for an actor, which has a slot beside the others.
+    #: Slots it takes. 0: a process beside the slots (an actor's is one).
     slots: int
     resources: tuple[tuple[str, float], ...]
     #: These jobs make actors.

@@ -23,7 +23,7 @@ def lane_of(b: Books, run: Run) -> Lane:
     """The lane of jobs that need what this one needs."""
     # An actor has a slot beside the others, and a call runs in its actor's.
     apart = run.actor or run.home is not None
-    key = (0 if apart else run.slots or 1, run.resources if run.home is None else (), run.actor)
+    key = (0 if apart else run.slots, run.resources if run.home is None else (), run.actor)
     lane = b.lanes.get(key)
     if lane is None:
         if len(b.lanes) >= _SPARE_LANES:
@@ -53,7 +53,7 @@ def enqueue(b: Books, job: Job) -> None:
     job.lane = lane
     lane.push(job)
     b.ready += 1
-    if lane.actor:
+    if not lane.slots:
         b.staff_due = True
 
 
@@ -62,7 +62,7 @@ def dequeue(b: Books, job: Job) -> None:
     if job.run.home is None:
         job.lane.live -= 1
         b.ready -= 1
-        b.staff_due = b.staff_due or job.lane.actor
+        b.staff_due = b.staff_due or not job.lane.slots
 
 
 def take(b: Books, slot: Slot, lane: Lane) -> None:
@@ -74,12 +74,27 @@ def take(b: Books, slot: Slot, lane: Lane) -> None:
         b.takers[name] += 1
 
 
+def come_back(b: Books, slot: Slot) -> None:
+    """What was aside takes its slots again, or has ended."""
+    assert slot.lane is not None
+    slot.aside = False
+    del b.aside[slot.number]
+    b.turns.pop(slot.number, None)
+    b.free_slots -= slot.lane.slots
+    b.staff_due = True
+
+
 def give_back(b: Books, slot: Slot) -> None:
     """A slot has nothing any longer."""
+    if slot.aside:
+        come_back(b, slot)
     lane, slot.lane = slot.lane, None
     if lane is None:
         return
+    slot.over = False
     b.free_slots += lane.slots
+    if not lane.slots:
+        b.staff_due = True
     for name, amount in lane.resources:
         b.staff_due = True  # an actor may be made now
         b.takers[name] -= 1
@@ -102,13 +117,16 @@ def survey(b: Books) -> tuple[Lane | None, list[str], Job | None]:
     """
     if len(b.lanes) == 1:
         (only,) = b.lanes.values()
-        if only.live and not only.resources and only.slots <= b.free_slots:
+        if only.live and not only.resources and only.slots <= b.free_slots and not b.turns:
             only.head()
             return only, [], None
+        if not b.free_slots and only.slots and not only.resources:
+            return None, [SLOTS], None
     heads = [job for lane in b.lanes.values() if (job := lane.head()) is not None]
     if len(heads) > 1:
         heads.sort(key=lambda job: job.priority)
-    reserved: list[str] = []
+    # Who waits for a turn goes before anything new.
+    reserved: list[str] = [SLOTS] if b.turns else []
     waits: Job | None = None
     for job in heads:
         lane = job.lane
@@ -118,9 +136,9 @@ def survey(b: Books) -> tuple[Lane | None, list[str], Job | None]:
         if not short:
             return lane, reserved, waits
         if waits is None and job is heads[0]:
-            waits, reserved = job, short
+            waits, reserved = job, [*reserved, *short]
             if job.short_since is not None and b.now - job.short_since >= b.limits.reserve_s:
-                reserved = needs(lane)
+                reserved += needs(lane)
     return None, reserved, waits
 
 

@@ -19,6 +19,11 @@ class Limits(Struct, frozen=True):
     #: So long the best ranked job may be kept from running before it reserves all it needs.
     reserve_s: float = 1.0
 
+    #: So long a slot process that is not needed is kept for the next that waits.
+    spare_s: float = 5.0
+    #: Processes beside the slots: of tasks that are aside, and of what takes no slot.
+    beside: int = 1000
+
     #: Requests for data in flight, one for each peer, and what they may bring in all.
     asks: int = 32
     incoming_bytes: int = 256 * MIB

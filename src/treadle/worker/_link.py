@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from treadle.wire import (
     MAX_ITEMS,
+    Aside,
     Attempt,
     Beat,
     Beaten,
@@ -18,7 +19,7 @@ from treadle.wire import (
     Status,
 )
 from treadle.worker._books import Books
-from treadle.worker._job import BEGUN
+from treadle.worker._job import BEGUN, Stage
 from treadle.worker._outcomes import acknowledged
 from treadle.worker._replica import HERE
 
@@ -71,6 +72,7 @@ def register(b: Books) -> None:
         b.out.tell(Holding(holds[at : at + MAX_ITEMS]))
     for outcome in ended[MAX_ITEMS:]:
         b.out.tell(outcome)
+    _tell_aside(b)
     b.status = (0, 0, False)
     tell_status(b)
     if b.leaving is not None:
@@ -78,6 +80,17 @@ def register(b: Books) -> None:
         b.out.tell(Leaving(b.leaving, left_s))
     elif b.draining:  # the scheduler may have given it up since it said so
         b.out.tell(Leaving("it was told to drain", _NO_END_S))
+
+
+def _tell_aside(b: Books) -> None:
+    """Say again what is aside: whoever registers counts as having all that it runs in its slots."""
+    aside = [
+        Attempt(job.run.id, job.run.attempt)
+        for slot in b.aside.values()
+        if (job := slot.running) is not None and job.stage is not Stage.gone
+    ]
+    for at in range(0, len(aside), MAX_ITEMS):
+        b.out.tell(Aside(tuple(aside[at : at + MAX_ITEMS])))
 
 
 def registered(b: Books, message: Registered) -> None:

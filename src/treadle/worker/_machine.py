@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from treadle import wire
-from treadle.worker import _disk, _fetching, _link, _orders, _running, _serving
+from treadle.worker import _disk, _fetching, _link, _orders, _running, _serving, _turns
 from treadle.worker import _events as ev
 from treadle.worker._books import Books
 from treadle.worker._draining import leave, mind_the_end, mind_the_grace
@@ -135,6 +135,8 @@ class Worker:
                 _link.tell_status(b)
         if b.calls_due:
             feed_calls(b)
+        if b.turns:
+            _turns.give_turns(b)
         if b.ready:
             start(b)
         if b.room_due and not b.exited:
@@ -194,6 +196,12 @@ def _drain_asked(b: Books, event: ev.DrainAsked) -> None:
     leave(b, event.why, event.grace_s)
 
 
+def _slot_down(b: Books, event: ev.SlotDown) -> None:
+    _running.slot_down(b, event)
+    if b.aside:
+        _turns.mind_the_stuck(b)
+
+
 def _nothing(b: Books, event: ev.Tick) -> None:
     """What is due is done at the end of every step."""
 
@@ -206,13 +214,13 @@ Handlers = dict[type, Callable[[Books, Any], None]]
 
 _OF_SHELL: Handlers = {
     ev.SlotUp: _running.slot_up,
-    ev.SlotDown: _running.slot_down,
+    ev.SlotDown: _slot_down,
     ev.Began: _running.began,
     ev.GrantAsked: _running.grant_asked,
     ev.Ended: _running.ended,
     ev.Raised: _running.raised,
-    ev.WentAside: _running.went_aside,
-    ev.WantsTurn: _running.wants_turn,
+    ev.WentAside: _turns.went_aside,
+    ev.WantsTurn: _turns.wants_turn,
     ev.TakenBack: _running.taken_back,
     ev.Spilled: _disk.spilled,
     ev.NotSpilled: _disk.not_spilled,

@@ -25,7 +25,7 @@ from treadle.worker._fetching import add_holders, look_for, more_holders, want_i
 from treadle.worker._job import BEGUN, Job
 from treadle.worker._lanes import can_ever_run, enqueue, lane_of
 from treadle.worker._link import register
-from treadle.worker._outcomes import actor_gone, report, stop
+from treadle.worker._outcomes import actor_gone, kill, report, stop
 from treadle.worker._replica import HERE
 from treadle.worker._slot import Actor
 from treadle.worker._store import free
@@ -204,6 +204,8 @@ def reset(b: Books, order: Reset) -> None:
         stop(b, job)
     for actor in list(b.actors.values()):
         actor_gone(b, actor, "")
+    for slot in list(b.slots.values()):  # what tasks have left in them is not to be met again
+        kill(b, slot, "")
     for replica in list(b.store.values()):
         free(b, replica)
     b.told.clear()

@@ -153,6 +153,7 @@ def kill(b: Books, slot: Slot, why: str) -> None:
     b.idle.pop(slot.number, None)
     b.hungry.pop(slot.number, None)
     b.grants.pop(slot.number, None)
+    b.turns.pop(slot.number, None)
     b.staff_due = b.room_due = True
     if slot.actor is not None:
         actor_gone(b, slot.actor, why)

@@ -58,7 +58,9 @@ def in_progress(b: Books) -> bool:
     if b.moving or b.asking or any(t.due is not None for t in b.transfers.values()):
         return True
     return any(
-        (slot.running is not None or slot.fed or slot.dying) and slot.number not in b.grants
+        (slot.running is not None or slot.fed or slot.dying)
+        and slot.number not in b.grants
+        and not slot.aside
         for slot in b.slots.values()
     )
 

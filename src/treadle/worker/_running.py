@@ -7,13 +7,13 @@ with it is forgotten.
 
 from __future__ import annotations
 
-from treadle.wire import Attempt, Died, Failed, Failure, Finished, TaskId
+from treadle.wire import Attempt, Died, Failed, Failure, Finished, Returned, TaskId
 from treadle.worker import _events as ev
 from treadle.worker._books import Books
 from treadle.worker._draining import leave
 from treadle.worker._feeding import appetite
 from treadle.worker._job import BEGUN, Job, Stage, advance
-from treadle.worker._lanes import enqueue, give_back
+from treadle.worker._lanes import come_back, enqueue, give_back
 from treadle.worker._outcomes import (
     actor_gone,
     close,
@@ -28,6 +28,9 @@ from treadle.worker._replica import AT_HAND, Place
 from treadle.worker._room import ask_grant
 from treadle.worker._slot import Slot
 from treadle.worker._store import add, unuse
+
+#: The kind of the failure of a task that wants to run again, elsewhere; why it is returned.
+RESCHEDULED = "rescheduled"
 
 
 def slot_up(b: Books, event: ev.SlotUp) -> None:
@@ -48,6 +51,9 @@ def began(b: Books, event: ev.Began) -> None:
         return b.refuse("no such slot")
     if slot.running is None and _begin(b, slot, event.id, event.attempt):
         return _tell_start(b, slot)
+    job = slot.running
+    if job is not None and job.run.attempt == event.attempt and job.run.id == event.id:
+        return None  # it has said more than that already
     return b.refuse("not fed")
 
 
@@ -95,7 +101,7 @@ def _tell_start(b: Books, slot: Slot) -> None:
         b.hungry.pop(slot.number, None)
 
 
-def _runner(
+def runner(
     b: Books, number: int, id: TaskId, attempt: int, *, ends: bool
 ) -> tuple[Slot, Job] | None:
     """The slot and the job that it speaks of; None if the job is gone or not there.
@@ -138,26 +144,15 @@ def _skip_to(b: Books, job: Job, id: TaskId) -> bool:
     return True
 
 
-def went_aside(b: Books, event: ev.WentAside) -> None:
-    if _runner(b, event.slot, event.id, event.attempt, ends=False) is None:
-        b.refuse("not running")
-
-
-def wants_turn(b: Books, event: ev.WantsTurn) -> None:
-    if _runner(b, event.slot, event.id, event.attempt, ends=False) is None:
-        return b.refuse("not running")
-    return b.out.commands.append(ev.GiveTurn(event.slot, event.attempt))
-
-
 def grant_asked(b: Books, event: ev.GrantAsked) -> None:
-    found = _runner(b, event.slot, event.id, event.attempt, ends=False)
+    found = runner(b, event.slot, event.id, event.attempt, ends=False)
     if found is None or event.slot in b.grants:
         return b.refuse("grant not due")
     return ask_grant(b, found[0], event.nbytes)
 
 
 def ended(b: Books, event: ev.Ended) -> None:
-    found = _runner(b, event.slot, event.id, event.attempt, ends=event.last)
+    found = runner(b, event.slot, event.id, event.attempt, ends=event.last)
     if found is None or not _skip_to(b, found[1], event.id):
         return _too_late(b, event)
     slot, job = found
@@ -197,15 +192,18 @@ def _too_late(b: Books, event: ev.Ended) -> None:
 
 
 def raised(b: Books, event: ev.Raised) -> None:
-    found = _runner(b, event.slot, event.id, event.attempt, ends=event.last)
+    found = runner(b, event.slot, event.id, event.attempt, ends=event.last)
     if found is None or not _skip_to(b, found[1], event.id):
         return b.refuse("not running")
     slot, job = found
     rows = event.rows if event.rows < job.left else job.left
     if slot.granted:
         _settle_grant(b, slot, 0, last=event.last or rows == job.left)
-    failed = Failed(event.id, event.attempt, event.failure, event.duration_s, event.final, rows)
-    report(b, failed)
+    failure = event.failure
+    if failure.kind == RESCHEDULED and job.run.home is None:  # an actor's call has no other place
+        report(b, Returned(event.id, event.attempt, RESCHEDULED, (), rows))
+    else:
+        report(b, Failed(event.id, event.attempt, failure, event.duration_s, event.final, rows))
     return _go_on(b, slot, job, rows, event.last)
 
 
@@ -231,6 +229,9 @@ def _go_on(b: Books, slot: Slot, job: Job, rows: int, last: bool) -> None:
         unuse(b, job)
     if slot.fed:
         slot.since = b.now
+        if slot.aside:
+            come_back(b, slot)
+            slot.over = b.free_slots < 0
         appetite(b, slot)
     else:
         b.hungry.pop(slot.number, None)

@@ -28,6 +28,11 @@ class Slot(Struct, eq=False):
     granted: int = 0
     #: What runs has run for long: nothing is fed behind it until it has ended.
     blocked: bool = False
+    #: What runs waits for other tasks, or has seceded: it takes no slot.
+    aside: bool = False
+    #: What was aside has ended before what stood behind it was taken back: that may run though
+    #: there is no slot free for it.
+    over: bool = False
     #: It has been ordered to be killed.
     dying: bool = False
     #: It has begun an attempt at least once.

@@ -87,6 +87,14 @@ class Bench:
         slot = options.pop("slot", None) or self.slot_of(id)
         return self.tell(w.Ended(slot, id, attempt, nbytes, "int", 0.5, **options))
 
+    def wait_aside(self, id: Any, attempt: int = 1) -> list[w.Command]:
+        """What a slot runs waits for others."""
+        return self.tell(w.WentAside(self.slot_of(id), id, attempt))
+
+    def want_turn(self, id: Any, attempt: int = 1) -> list[w.Command]:
+        """What was aside would go on."""
+        return self.tell(w.WantsTurn(self.slot_of(id), id, attempt))
+
     def raises(self, id: Any, attempt: int = 1, **options: Any) -> list[w.Command]:
         return self.tell(w.Raised(self.slot_of(id), id, attempt, FAILURE, 0.5, **options))
 

@@ -169,6 +169,7 @@ def test_a_reset_ends_a_drain_by_order_but_not_our_own():
     bench = Bench()
     bench.order(wire.Drain())
     bench.order(wire.Reset(""))
+    bench.slot_up()
     bench.run(1)
     assert bench.stage(1) is Stage.fed
     bench = Bench()

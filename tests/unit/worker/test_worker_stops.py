@@ -159,9 +159,11 @@ def test_a_worker_whose_slots_never_come_up_asks_to_leave():
     assert "die when they start" in leaving.why
 
 
-def test_a_slot_too_many_is_killed():
+def test_a_slot_too_many_is_killed_after_a_while():
     bench = Bench()
     bench.tell(w.SlotUp(5))
+    assert bench.did() == []
+    bench.wait(bench.books.limits.spare_s)
     assert [type(c) for c in bench.did()] == [w.KillSlot]
 
 
