@@ -85,12 +85,26 @@ class DataCalls(DatasetCalls):
                 if (error := future.exception(0)) is not None:
                     raise error
             if copies != 1 or (workers and len(new) < len(distinct)):
-                ids = tuple(future.id for future in distinct)
-                yield from self._copy(ids, copies, workers, left(end))
-        except TimeoutError:
+                yield from self._copy_given(distinct, copies, workers, left(end))
+        except TimeoutError as late:
+            if all(future.done() for future in distinct):
+                raise TimeoutError(str(late) or "scatter: not all copies are there") from None
             why = yield from self._why_not(distinct)
             raise TimeoutError(f"scatter: after {timeout:g} s {why}") from None
         return futures
+
+    def _copy_given(
+        self,
+        futures: list[ClientFuture[Any]],
+        copies: int,
+        workers: tuple[str, ...],
+        timeout: float | None,
+    ) -> Flow[None]:
+        """See to it that data is on more workers, or on these, where it was given before."""
+        try:
+            yield from self._copy(tuple(f.id for f in futures), copies, workers, timeout)
+        except TreadleError as error:
+            raise TimeoutError(f"scatter: not all copies are there: {error}") from None
 
     def _known_parcel(self, parcel: Parcel) -> ClientFuture[Any] | None:
         """The future of data that was given before, if it is good."""
@@ -123,7 +137,7 @@ class DataCalls(DatasetCalls):
         """Why data is not where it shall be, in words."""
         open = [future for future in futures if not future.done()]
         if not open:
-            return "not all copies are there"
+            return "it was not there, and came a moment later"
         text = f"{len(open)} of {len(futures)} values are on no worker"
         try:
             why = yield from self._ask(lambda ask: wire.Explain(ask, open[0].id), _WHY_S)
@@ -145,7 +159,7 @@ class DataCalls(DatasetCalls):
 
         Args:
             futures: futures in any shape.
-            n: None: on all.
+            n: None, or more than there are: on all.
             workers: of these; None: of all.
             timeout: seconds until that must be so; None: any.
 
@@ -173,6 +187,10 @@ class DataCalls(DatasetCalls):
     def _copy(
         self, ids: tuple[TaskId, ...], copies: int, workers: tuple[str, ...], timeout: float | None
     ) -> Flow[None]:
+        if copies > 1:  # on more than there are, nobody can have it
+            there = yield from self._ask(lambda ask: wire.Inquire(ask, "info"), timeout)
+            taking = [n for n, info in there.items() if info["status"] in ("running", "paused")]
+            copies = max(1, min(copies, len([n for n in taking if not workers or n in workers])))
         yield from self._ask(lambda ask: wire.Replicate(ask, ids, copies, workers), timeout)
 
     def rebalance(
