@@ -18,6 +18,7 @@ from treadle.client._asker import Asker
 from treadle.client._flows import Flow, Pending, await_for, wait_for
 from treadle.client._futures import ClientFuture, is_bound
 from treadle.client._homes import CONNECTION_FILE, home_at, home_here
+from treadle.client._map import Part, RowValue
 from treadle.cluster import _wanting
 from treadle.cluster._calls import CallPacker
 from treadle.cluster._ledger import CALLS, DATA
@@ -94,10 +95,15 @@ class ClientBase:
         self._closed = False
         echo = bool(options.get("echo", True))
         self._session = Session(
-            home, name=self._name, lease_s=_lease_s, world=world_here() if _name is None else None, echo=echo
+            home,
+            name=self._name,
+            lease_s=_lease_s,
+            world=world_here() if _name is None else None,
+            echo=echo,
         )
         self._asker = Asker(self._session)
         self._session.call_listener = self._told
+        self._session.retry_listener = self._retried
         self._packer = CallPacker(self._session.depot)
         try:
             if asynchronous:
@@ -348,22 +354,37 @@ class ClientBase:
 
     def _told(self, outcomes: Sequence[SinkOutcome]) -> None:
         base = self._session.ledger.base
-        table = self._table
+        table, heard_of = self._table, self._heard_of
+        failed: list[tuple[ClientFuture[Any], SinkOutcome]] = []
         for outcome in outcomes:
             id: TaskId = outcome.id
-            known = table.get(base + id if isinstance(id, int) else id)
-            future = None if known is None else known()
-            if future is None:
-                continue
-            if self._heard_of:
-                self._heard_of.pop(future, None)
-            if outcome.value is not None:
-                future._arrive(outcome.value)
-            elif outcome.cancelled:
-                future._stop(outcome.text)
-            else:
-                # To make an exception is code of the user's.
-                self._session.engine.pool.submit(partial(_settle, future, outcome))
+            if isinstance(id, int):
+                id += base
+            remote: Any = outcome.value
+            part = Part(remote, outcome.rows) if getattr(remote, "listed", False) else None
+            for row in range(outcome.rows):
+                known = table.get(id + row if row else id)  # type: ignore[operator]
+                future = None if known is None else known()
+                if future is None:
+                    continue
+                if heard_of:
+                    heard_of.pop(future, None)
+                if remote is not None:
+                    future._arrive(remote if part is None else RowValue(part, row))
+                elif outcome.cancelled:
+                    future._stop(outcome.text)
+                else:
+                    failed.append((future, outcome))
+        if failed:
+            # To make an exception is code of the user's.
+            self._session.engine.pool.submit(partial(_settle, failed))
+
+    def _retried(self, id: TaskId, rows: int) -> None:
+        """What had failed is tried again, with something that it failed by."""
+        for row in range(rows):
+            future = self._find(id + row if isinstance(id, int) else id)
+            if future is not None:
+                future._reopen()
 
 
 def _wait_for(answer: LazyFuture[Any], timeout: float | None) -> Flow[Any]:
@@ -395,9 +416,10 @@ def names_of(workers: str | Sequence[str] | None) -> tuple[str, ...]:
     return (workers,) if isinstance(workers, str) else tuple(workers)
 
 
-def _settle(future: ClientFuture[Any], outcome: SinkOutcome) -> None:
-    try:
-        error = TreadleError("the task failed") if outcome.error is None else outcome.error()
-    except BaseException as failure:  # noqa: BLE001 - code of the user's; it is the outcome
-        error = failure
-    future._finish(FINISHED, None, error)
+def _settle(failed: Sequence[tuple[ClientFuture[Any], SinkOutcome]]) -> None:
+    for future, outcome in failed:
+        try:
+            error = TreadleError("the task failed") if outcome.error is None else outcome.error()
+        except BaseException as failure:  # noqa: BLE001 - code of the user's; it is the outcome
+            error = failure
+        future._finish(FINISHED, None, error)

@@ -10,14 +10,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
-from treadle.cluster._task_here import aside, awaiting
+from treadle.cluster._task_here import aside, awaiting, is_slot
 
 if TYPE_CHECKING:
     from treadle.dataflow._lazy import LazyFuture
 
 T = TypeVar("T")
+
+#: What a scheduler answers by itself is here within this time.
+_SOON_S: Final = 0.002
 
 
 class Pending(NamedTuple):
@@ -40,11 +43,7 @@ def wait_for(flow: Flow[T]) -> T:
         while True:
             try:
                 answer = pending.answer
-                if answer.done():
-                    value = answer.result()
-                else:
-                    with aside():
-                        value = answer.result(pending.timeout)
+                value = _waited(answer, pending.timeout)
             except BaseException as error:  # noqa: BLE001 - it is the flow's to handle
                 pending = flow.throw(error)
             else:
@@ -53,6 +52,19 @@ def wait_for(flow: Flow[T]) -> T:
         return cast("T", end.value)
     finally:
         flow.close()
+
+
+def _waited(answer: LazyFuture[Any], timeout: float | None) -> Any:
+    """The answer. The turn is given away only for what takes a while: to have it back may, too."""
+    if not is_slot() or answer.done():
+        return answer.result(timeout)
+    try:
+        return answer.result(_SOON_S if timeout is None else min(timeout, _SOON_S))
+    except TimeoutError:
+        if answer.done():
+            raise
+    with aside():
+        return answer.result(None if timeout is None else max(0.0, timeout - _SOON_S))
 
 
 async def await_for(flow: Flow[T]) -> T:

@@ -8,15 +8,18 @@ from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED
 from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from treadle import wire
 from treadle.client._actors import ActorFuture, packing
 from treadle.client._base import ClientBase, names_of
 from treadle.client._futures import ClientFuture
+from treadle.client._map import MOST_ROWS, Maps, bundles, packed_rows
 from treadle.client._nests import LEFT_OUT, each, replaced
 from treadle.errors import SchedulerLost
 
 if TYPE_CHECKING:
+    from treadle.cluster._calls import Call
     from treadle.wire import TaskId
 
 _STOPPED = (CANCELLED, CANCELLED_AND_NOTIFIED)
@@ -24,6 +27,10 @@ _STOPPED = (CANCELLED, CANCELLED_AND_NOTIFIED)
 
 class TaskCalls(ClientBase):
     """What a client does with tasks."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._maps = Maps()
+        super().__init__(*args, **options)
 
     def submit(
         self,
@@ -75,37 +82,110 @@ class TaskCalls(ClientBase):
         self,
         func: Callable[..., Any],
         *iterables: Iterable[Any],
-        key: str | None = None,
+        key: str | Sequence[str] | None = None,
         workers: str | Sequence[str] | None = None,
         resources: dict[str, float] | None = None,
         retries: int = 0,
         priority: float = 0,
         allow_other_workers: bool = False,
+        actor: bool = False,
         pure: bool = True,
         walltime: float | None = None,
         metadata: Mapping[str, Any] | None = None,
+        batch_size: int = MOST_ROWS,
         **kwargs: Any,
     ) -> list[ClientFuture[Any]]:
         """Run the function for each row of the iterables; one future each. See `submit`.
 
+        All rows travel together, and are given to workers as many at a time as are worth it. If a
+        key is given, or there are futures among the arguments, each row is a task of its own.
+
         Args:
-            key: what the keys begin with.
+            key: what the keys begin with, or a list of them.
+            pure: the same map is the same futures, for as long as all of them live.
+            batch_size: so many rows, at most, are sent at once.
         """
         options = options_of(workers, resources, retries, priority, allow_other_workers, walltime)
         shown = None if metadata is None else dict(metadata)
-        rows = zip(*iterables, strict=False)
+        rows = list(zip(*iterables, strict=False))
+        if not rows:
+            return []
+        if key is None and not actor:
+            futures = self._map(func, rows, kwargs, options, pure, shown, batch_size)
+            if futures is not None:
+                return futures
+        keys = _keys(key, len(rows))
+        make: dict[str, Any] = {"metadata": shown, "actor": actor}
+        if actor:
+            make["kind"] = partial(ActorFuture, maker=func)
         return [
-            self._submit(
-                func,
-                row,
-                kwargs,
-                None if key is None else f"{key}-{n}",
-                options,
-                pure,
-                metadata=shown,
-            )
-            for n, row in enumerate(rows)
+            self._submit(func, row, kwargs, each, options, pure and not actor, **make)
+            for row, each in zip(rows, keys, strict=True)
         ]
+
+    def _map(
+        self,
+        func: Callable[..., Any],
+        rows: Sequence[tuple[Any, ...]],
+        kwargs: Mapping[str, Any],
+        options: wire.Options,
+        pure: bool,
+        metadata: dict[str, Any] | None,
+        most: int,
+    ) -> list[ClientFuture[Any]] | None:
+        """The futures of the rows as bundles; None if they cannot be."""
+        session = self._running()
+        packed = packed_rows(self._packer, rows)
+        if packed is None:
+            return None
+        needs: dict[TaskId, None] = {}
+        call = self._pack(func, (), kwargs, needs)
+        data = call if isinstance(call, bytes) else call.spec
+        seal = self._seal(data, packed) if pure else b""
+        if seal and (known := self._maps.find(seal)) is not None:
+            return known
+        name = _name_of(func)
+        first = self._numbers(len(rows))
+        head = f"{name}-{session.ledger.session:x}-"
+        number = first - session.base
+        futures = [
+            ClientFuture[Any](self, first + row, f"{head}{number + row}")
+            for row in range(len(rows))
+        ]
+        self._table.update([(future.id, ref(future)) for future in futures])
+        if seal:
+            self._maps.keep(seal, futures)
+        for start, end in bundles(packed, max(1, most)):
+            one = tuple(packed[start:end])
+            spec = wire.TaskSpec(
+                first + start, name, data, tuple(needs), rows=one, metadata=metadata
+            )
+            session.submit(spec, options, call)
+        if self._closed:
+            for future in futures:
+                future._finish(FINISHED, None, SchedulerLost("the client has been closed"))
+        return futures
+
+    def _pack(
+        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], needs: dict[TaskId, None]
+    ) -> bytes | Call:
+        """A call as it travels; what it needs is added to `needs`."""
+        packing.needs = needs
+        try:
+            call = self._packer.pack(func, args, kwargs, partial(self._reference, needs))
+        finally:
+            packing.needs = None
+        if not isinstance(call, bytes) and call.embedded:
+            for number in call.embedded:
+                needs.pop(self._session.base + number, None)
+        return call
+
+    def _seal(self, data: bytes, packed: Sequence[bytes]) -> bytes:
+        digest = blake2b(data, digest_size=16)
+        for row in packed:
+            digest.update(len(row).to_bytes(8, "little"))
+            digest.update(row)
+        return digest.digest()
 
     def _submit(
         self,
@@ -130,11 +210,7 @@ class TaskCalls(ClientBase):
         """
         session = self._running()
         needs: dict[TaskId, None] = {}
-        packing.needs = needs
-        try:
-            call = self._packer.pack(func, args, kwargs, partial(self._reference, needs))
-        finally:
-            packing.needs = None
+        call = self._pack(func, args, kwargs, needs)
         data = call if isinstance(call, bytes) else call.spec
         name = _name_of(func)
         seal = b""
@@ -151,9 +227,6 @@ class TaskCalls(ClientBase):
                 return known._same(seal)
             future = self._future(id, key, kind)
         future._print = seal
-        if not isinstance(call, bytes) and call.embedded:
-            for number in call.embedded:
-                needs.pop(session.base + number, None)
         spec = wire.TaskSpec(id, name, data, tuple(needs), 0, actor, home, (), metadata)
         session.submit(spec, options, call)
         if self._closed:
@@ -217,6 +290,17 @@ def _result(errors: str, future: ClientFuture[Any]) -> Any:
         return LEFT_OUT
     except Exception:  # noqa: BLE001 - that is what was asked for
         return LEFT_OUT
+
+
+def _keys(key: str | Sequence[str] | None, count: int) -> Sequence[str | None]:
+    """A key for each row."""
+    if key is None:
+        return [None] * count
+    if isinstance(key, str):
+        return [f"{key}-{row}" for row in range(count)]
+    if len(key) != count:
+        raise ValueError(f"key has {len(key)} keys, and there are {count} rows: give one for each")
+    return key
 
 
 def options_of(

@@ -8,6 +8,7 @@ in memory that nobody else sees change.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial
@@ -78,6 +79,10 @@ class InlineValue:
     def load(self, timeout: float | None = None, *, writable: bool = True) -> Any:
         """Its value; see `RemoteValue`."""
         return value_of(self.data, listed=self.listed, writable=writable)
+
+    def pieces(self, timeout: float | None = None) -> Sequence[Buffer]:
+        """The bytes of each row."""
+        return rows_of(self.data)
 
     def bring(self, then: Callable[[], None]) -> None:
         """It is here already."""
@@ -163,6 +168,25 @@ class RemoteResult:
             ResultLost, SchedulerLost: it is gone.
             DeserializationError: it cannot be loaded in this process.
         """
+        until = None if timeout is None else time.monotonic() + timeout
+        data = self._data(timeout)
+        if data is not None:
+            return value_of(data, listed=self.listed, writable=writable)
+        parts = self._parts or {}
+        lists = [parts[start].load(_left(until), writable=writable) for start in sorted(parts)]
+        return [value for each in lists for value in each]
+
+    def pieces(self, timeout: float | None = None) -> Sequence[Buffer]:
+        """The bytes of each of its rows; raises as `load`."""
+        until = None if timeout is None else time.monotonic() + timeout
+        data = self._data(timeout)
+        if data is not None:
+            return rows_of(data)
+        parts = self._parts or {}
+        return [piece for start in sorted(parts) for piece in parts[start].pieces(_left(until))]
+
+    def _data(self, timeout: float | None) -> Buffer | None:
+        """Its bytes; None: it has been computed again, and came in other parts."""
         data = self._take()
         while data is None:
             if self._error is not None:
@@ -173,10 +197,10 @@ class RemoteResult:
             self.bring(partial(_settle, arrived))
             arrived.result(timeout)
             if self._has_all_parts():
-                return self._load_parts(timeout, writable)
+                return None
             # Another thread may have been faster: then it is fetched once more.
             data = self._take()
-        return value_of(data, listed=self.listed, writable=writable)
+        return data
 
     def bring(self, then: Callable[[], None]) -> None:
         """Have it brought to this machine; `then` is called when it is here or surely gone."""
@@ -202,11 +226,6 @@ class RemoteResult:
         with self._lock:
             data, self._brought = self._brought, None
         return data
-
-    def _load_parts(self, timeout: float | None, writable: bool) -> Any:
-        parts = self._parts or {}
-        lists = [parts[start].load(timeout, writable=writable) for start in sorted(parts)]
-        return [value for each in lists for value in each]
 
     # --- on the engine thread ----------------------------------------------------------------
 
@@ -293,6 +312,10 @@ def rows_of(data: Buffer) -> Sequence[Buffer]:
     first = data[0] if len(data) else 0
     # What no list begins with: a pickle, and the head of a value with buffers.
     return [data] if first in (0x80, ord("T")) else _LIST.decode(data)
+
+
+def _left(until: float | None) -> float | None:
+    return None if until is None else max(0.0, until - time.monotonic())
 
 
 def _settle(future: LazyFuture[None]) -> None:

@@ -22,7 +22,7 @@ from treadle.cluster._link import this_party
 from treadle.cluster._results import InlineValue, RemoteResult
 from treadle.cluster._session_bond import Bond, State
 from treadle.cluster._session_ear import SessionEar
-from treadle.cluster._views import results
+from treadle.cluster._session_home import bring_all
 from treadle.dataflow._lazy import EngineThread, LazyFuture
 from treadle.dataflow._sink import Listener, SinkTask
 from treadle.errors import SchedulerLost
@@ -40,9 +40,8 @@ if TYPE_CHECKING:
 
 _log = logger("cluster")
 
-#: How long the end waits for results that are still wanted, and how many bytes of them.
+#: How long the end waits for results that are still wanted.
 _FAREWELL_S: Final = 10.0
-_FAREWELL_BYTES: Final = 1 << 30
 
 Answered = Callable[[Any], None]
 Make = Callable[[int], wire.Message]
@@ -84,6 +83,8 @@ class Session:
         #: Told of a kernel's tasks, and of calls.
         self.listener: Listener | None = None
         self.call_listener: Listener | None = None
+        #: Told of tasks, or so many rows, that had failed and are tried again.
+        self.retry_listener: Callable[[TaskId, int], None] | None = None
         #: Told what is announced; and that all that the scheduler knew is gone.
         self.on_announced: Callable[[wire.Announced], None] | None = None
         self.on_bereft: Callable[[], None] | None = None
@@ -336,6 +337,9 @@ class Session:
         elif isinstance(message, wire.Announced):
             if self.on_announced is not None:
                 self.on_announced(message)
+        elif isinstance(message, wire.Retried):
+            if self.retry_listener is not None:
+                self.retry_listener(message.id, message.rows)
         elif isinstance(message, wire.Printed):
             if self._echo is not None:
                 self._echo.write(message)
@@ -436,34 +440,11 @@ class Session:
     def bring_home(self) -> None:
         """Have what is wanted brought here for good, within bounds: no worker need keep it."""
         arrived: LazyFuture[None] = LazyFuture()
-        self.call(partial(self._bring_all, arrived))
+        self.call(partial(bring_all, self, arrived))
         try:
             arrived.result(_FAREWELL_S)
         except TimeoutError:
             _log.warning("not all results could be brought here; what was not is lost")
-
-    def _bring_all(self, arrived: LazyFuture[None]) -> None:
-        left = 1
-        nbytes = 0
-
-        def one(result: RemoteResult | None = None) -> None:
-            nonlocal left
-            if result is not None and result.stay():
-                self.ledger.keep_here(result.id)
-                self.touch()
-            left -= 1
-            if not left and not arrived.done():
-                arrived.set_result(None)
-
-        for id, value in results(self.ledger).items() if self.bond.link is not None else ():
-            nbytes += value.nbytes
-            if value.is_here:
-                self.ledger.keep_here(id)
-            elif self.is_local or nbytes <= _FAREWELL_BYTES:
-                left += 1
-                value.bring(partial(one, value))
-        self.touch()
-        one()
 
     def _say_goodbye(self, gone: LazyFuture[None]) -> None:
         self.flush()
