@@ -49,6 +49,7 @@ ROWS = (
     Row("scatter of 1 GB in 100 parts", "s", "scatter", "seconds"),
     Row("the same, until a task has looked at each", "s", "scatter", "used"),
     Row("gather of 1 GB in 100 parts", "s", "gather-arrays", "seconds"),
+    Row("the same, until all of it was read", "s", "gather-arrays", "used"),
     Row("import, start and first result", "ms", "start", "ms"),
 )
 
