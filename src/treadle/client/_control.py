@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from treadle import wire
 from treadle.client._base import ClientBase, Flow, names_of
 from treadle.client._futures import ClientFuture
 from treadle.client._gates import all_done
 from treadle.client._nests import each
+from treadle.cluster._ledger import CALLS
 from treadle.cluster._versions import versions_here
 from treadle.errors import TreadleError, UnsupportedFeatureError
 
 if TYPE_CHECKING:
     from treadle.wire import TaskId
 
-__all__ = ["ControlCalls", "ids_of"]
-
 #: An answer takes so much longer than what was asked for may.
-_MORE_S = 30.0
-_ON_ERROR = ("raise", "return", "ignore")
+_MORE_S: Final = 30.0
+_ON_ERROR: Final = ("raise", "return", "ignore")
+_NUMBERED: Final = re.compile(r".*-([0-9a-f]{1,6})-([0-9]{12,13})", re.DOTALL)
 
 
 class ControlCalls(ClientBase):
@@ -31,13 +32,13 @@ class ControlCalls(ClientBase):
 
     def explain(self, future: ClientFuture[Any] | str) -> str:
         """Why this task is where it is, in one sentence. A key will do for a future."""
-        id = _id_of(future)
+        id = self._id_of(future)
         flow: Flow[str] = self._ask(lambda ask: wire.Explain(ask, id))
         return self._do(flow)
 
     def story(self, future: ClientFuture[Any] | str) -> list[str]:
         """What has happened to this task, a line each, oldest first. A key will do for a future."""
-        id = _id_of(future)
+        id = self._id_of(future)
         flow: Flow[list[str]] = self._ask(lambda ask: wire.Story(ask, id))
         return self._do(flow)
 
@@ -59,7 +60,11 @@ class ControlCalls(ClientBase):
             by worker and key: 'file:line in function' of each frame, outermost first. What does not
             run (any more) is not in it.
         """
-        return self._do(self._call_stack(ids_of(futures, keys), names_of(workers)))
+        ids = None
+        if futures is not None or keys:
+            named = (*each(futures, ClientFuture), *each(futures, str), *names_of(keys))
+            ids = tuple(map(self._id_of, named))
+        return self._do(self._call_stack(ids, names_of(workers)))
 
     def _call_stack(
         self, ids: tuple[TaskId, ...] | None, workers: tuple[str, ...]
@@ -75,9 +80,21 @@ class ControlCalls(ClientBase):
 
     def _key(self, id: TaskId, key: str) -> str:
         """What a task is called here."""
-        me: Any = self
-        mine = me._find(id)
-        return key if mine is None else str(mine.key)
+        mine = self._find(id)
+        return key if mine is None else mine.key
+
+    def _id_of(self, future: ClientFuture[Any] | str) -> TaskId:
+        """The identifier of a future, or of what is called so."""
+        if isinstance(future, ClientFuture):
+            return self._mine(future).id
+        for mine in self._all():
+            if mine.key == future:
+                return mine.id
+        # A key that was made of a number; what users choose does not look like that.
+        numbered = _NUMBERED.fullmatch(future)
+        if numbered is not None and int(numbered[2]) >= CALLS:
+            return wire.task_id(int(numbered[1], 16), int(numbered[2]))
+        return future
 
     # --- workers ---------------------------------------------------------------------------------
 
@@ -321,18 +338,6 @@ class ControlCalls(ClientBase):
             told = "; ".join(f"{name}: {why}" for name, why in errors.items())
             raise TreadleError(f"no answer to {what!r} of {told}")
         return dict(answers)
-
-
-def ids_of(futures: Any, keys: Sequence[str] = ()) -> tuple[TaskId, ...] | None:
-    """The identifiers of futures in any shape, and of keys; None if nothing was named at all."""
-    if futures is None and not keys:
-        return None
-    found = [*each(futures, ClientFuture), *each(futures, str)]
-    return tuple(_id_of(future) for future in (*found, *names_of(keys)))
-
-
-def _id_of(future: ClientFuture[Any] | str) -> TaskId:
-    return future if isinstance(future, str) else future.id
 
 
 def _lines(rows: Any) -> list[tuple[str, str]]:

@@ -52,24 +52,25 @@ class DatasetCalls(ClientBase):
 
     def _publish(self, named: dict[str, Any], override: bool) -> Flow[None]:
         for name, value in named.items():
-            ids: dict[Any, ClientFuture[Any]] = {}
-            note = self._note(name, value, ids)
-            wanted = tuple(ids)
+            found: dict[Any, ClientFuture[Any]] = {}
+            note = self._note(name, value, found)
+            for future in found.values():
+                self._mine(future)
+            wanted = tuple(found)
             yield from self._ask(
                 lambda ask, name=name, wanted=wanted, note=note: wire.Publish(  # type: ignore[misc]
                     ask, name, wanted, note, override
                 )
             )
 
-    def _note(self, name: str, value: Any, ids: dict[Any, ClientFuture[Any]]) -> bytes:
-        """The value in bytes, in which futures are named; these are added to `ids`."""
+    def _note(self, name: str, value: Any, found: dict[Any, ClientFuture[Any]]) -> bytes:
+        """The value in bytes, in which futures are named; these are added to `found`."""
 
-        def stand_in(found: Any) -> Any:
-            if not isinstance(found, ClientFuture):
+        def stand_in(item: Any) -> Any:
+            if not isinstance(item, ClientFuture):
                 return None
-            mine = self._mine(found)
-            ids[mine.id] = mine
-            return mine.id, mine.key, type(mine)
+            found[item.id] = item
+            return item.id, item.key, type(item)
 
         packed = pack(value, home=False, persistent_id=stand_in)
         if packed.nbytes > _MOST_BYTES:
