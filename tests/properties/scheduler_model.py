@@ -114,6 +114,8 @@ class WorkerSim:
     outbox: deque[wire.Message] = field(default_factory=deque)
     given: dict[tuple[wire.TaskId, int], wire.Run] = field(default_factory=dict)
     begun: dict[tuple[wire.TaskId, int], None] = field(default_factory=dict)
+    #: Of these, the ones that wait for others.
+    aside: dict[tuple[wire.TaskId, int], None] = field(default_factory=dict)
     #: Rows of each object.
     holds: dict[tuple[wire.TaskId, int], int] = field(default_factory=dict)
     #: Outcomes that may not have arrived.
@@ -260,7 +262,9 @@ class World:
         for id in units if wants is None else wants:
             for row in self.plans[id].unit:
                 client.wishes[row] = Wish()
-        self.say(client, wire.Submit(tuple(specs), table, wants, graph=pick((True, False))))
+        parent = pick((None, pick(list(self.plans))))
+        graph = pick((True, False))
+        self.say(client, wire.Submit(tuple(specs), table, wants, graph, parent))
 
     def _plan(self, id: wire.TaskId, deps: Any, retries: int, pick: Pick) -> Plan:
         plan = Plan(id, deps, retries=retries)
@@ -309,7 +313,7 @@ class World:
         return wire.Options(
             priority=pick((0.0, 0.0, -1.0)),
             retries=pick((0, 1, 2)),
-            slots=pick((1, 1, 1, 2)),
+            slots=pick((1, 1, 1, 2, 0)),
             resources=(("gpu", float(gpu)),) if gpu else (),
             hosts=hosts,
             loose=pick((False, False, True)),
@@ -322,10 +326,26 @@ class World:
             client.wishes.pop(id, None)
         self.say(client, wire.Release(tuple(unit)))
 
+    def linger(self, client: ClientSim, pick: Pick) -> None:
+        """As `release`, but somebody else may be about to want it."""
+        unit = self.plans[pick(list(client.wishes))].unit
+        self.read(client)
+        for id in unit:
+            client.wishes.pop(id, None)
+        self.say(client, wire.Linger(tuple(unit)))
+
+    def restart(self, client: ClientSim) -> None:
+        """All begins anew: whatever anybody wants is cancelled."""
+        self.asks += 1
+        self.stopped.update(dict.fromkeys(self.plans))
+        self.say(client, wire.Restart(self.asks, 5.0))
+        assert not self.scheduler.books.tasks
+        assert not [ts for c in self.scheduler.books.clients.values() for ts in c.wants_what]
+
     def cancel(self, client: ClientSim, pick: Pick, *, force: bool) -> None:
         unit = self.plans[pick(list(client.wishes))].unit
         self.stopped.update(dict.fromkeys(unit))
-        self.say(client, wire.Cancel(tuple(unit), force))
+        self.say(client, wire.Cancel(tuple(unit), force, waiting=pick((False, False, True))))
 
     def desire(self, client: ClientSim, other: ClientSim, pick: Pick) -> None:
         """A client wants what another wants, or that again which it wants already."""
@@ -497,17 +517,18 @@ class World:
             ended=tuple(worker.ended),
         )
         worker.ended = []
-        self.step(message, worker.peer)
+        frame: list[wire.Message] = [message]
+        if worker.aside:
+            frame.append(wire.Aside(tuple(wire.Attempt(*key) for key in worker.aside)))
+        self.step(frame, worker.peer)
 
     def lose_worker(self, worker: WorkerSim, pick: Pick) -> None:
         """Its link is lost, with the last of what was sent each way."""
         for _ in range(pick(range(len(worker.outbox) + 1))):
             worker.outbox.pop()
         self.flush(worker)
-        lost = [worker.inbox.pop() for _ in range(pick(range(len(worker.inbox) + 1)))]
-        for message in lost:
-            if type(message) is wire.Reset:
-                worker.gone = True
+        for _ in range(pick(range(len(worker.inbox) + 1))):
+            worker.inbox.pop()
         self.obey(worker)
         worker.outbox.clear()
         worker.linked = False
@@ -561,8 +582,10 @@ class World:
             arrived = worker.arrived.pop(message.number, [])
             worker.ended = [r for r in worker.ended if not any(r is a for a in arrived)]
         elif kind is wire.Reset:
-            for store in (worker.given, worker.begun, worker.ended_rows, worker.holds, worker.sent):
+            for store in (worker.given, worker.begun, worker.aside, worker.ended_rows):
                 store.clear()
+            worker.holds.clear()
+            worker.sent.clear()
             worker.ended = []
             worker.outbox.clear()
             worker.inbox.clear()
@@ -589,6 +612,20 @@ class World:
         worker.begun[key] = None
         if worker.starts:
             worker.outbox.append(wire.Started((wire.Attempt(*key),)))
+
+    def turn(self, worker: WorkerSim, pick: Pick) -> None:
+        """An attempt waits for others, or goes on."""
+        key = pick(list(worker.begun))
+        if key in worker.aside:
+            del worker.aside[key]
+            worker.outbox.append(wire.Back((wire.Attempt(*key),)))
+        elif worker.given[key].slots:
+            worker.aside[key] = None
+            worker.outbox.append(wire.Aside((wire.Attempt(*key),)))
+
+    def move(self, worker: WorkerSim, pick: Pick) -> None:
+        """An attempt asks to be run elsewhere."""
+        self._return(worker, pick(list(worker.begun)), "rescheduled")
 
     def end(self, worker: WorkerSim, pick: Pick) -> None:
         """An attempt ends as its plan says; of a bundle, some of its rows."""
@@ -627,6 +664,7 @@ class World:
     def _over(self, worker: WorkerSim, key: tuple[wire.TaskId, int]) -> None:
         del worker.given[key]
         worker.begun.pop(key, None)
+        worker.aside.pop(key, None)
         worker.ended_rows.pop(key, None)
 
     def _report(self, worker: WorkerSim, report: Any) -> None:
@@ -745,6 +783,12 @@ class World:
         while self._turn(pick):
             pass
         books = self.scheduler.books
+        for _ in range(8):  # what lingers does so for a while
+            self.tick(books.policy.linger_s / 8)
+            while self._turn(pick):
+                pass
+        assert not books.lingering
+        assert not books.watch.musters
         assert not books.tasks, list(books.tasks.values())
         assert not books.groups
         for ws in books.workers.values():

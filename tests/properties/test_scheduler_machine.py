@@ -53,6 +53,17 @@ def _release(world: World, pick: Pick) -> None:
         world.release(client, pick)
 
 
+def _linger(world: World, pick: Pick) -> None:
+    client = _wisher(world, pick)
+    if client is not None:
+        world.linger(client, pick)
+
+
+def _restart(world: World, pick: Pick) -> None:
+    if pick((False,) * 7 + (True,)):
+        world.restart(pick(attached(world)))
+
+
 def _cancel(world: World, pick: Pick) -> None:
     client = _wisher(world, pick)
     if client is not None:
@@ -104,6 +115,12 @@ def _begin(world: World, pick: Pick) -> None:
     able = [w for w in linked(world) if any(key not in w.begun for key in w.given)]
     if able:
         world.begin(pick(able), pick)
+
+
+def _turn(world: World, pick: Pick) -> None:
+    able = [w for w in world.workers.values() if w.begun]
+    if able:
+        (world.move if pick((False,) * 4 + (True,)) else world.turn)(pick(able), pick)
 
 
 def _end(world: World, pick: Pick) -> None:
@@ -160,6 +177,8 @@ CLIENT_RULES = (
     _submit,
     _scatter,
     _release,
+    _linger,
+    _restart,
     _cancel,
     _desire,
     _ask,
@@ -168,7 +187,7 @@ CLIENT_RULES = (
     _go,
 )
 WORKER_RULES = (_deliver, _deliver, _deliver, _pause, _lose)
-WORK_RULES = (_begin, _end, _end, _end, _give_back, _drop, _replay, _back)
+WORK_RULES = (_begin, _turn, _end, _end, _end, _give_back, _drop, _replay, _back)
 
 
 class SchedulerMachine(RuleBasedStateMachine):

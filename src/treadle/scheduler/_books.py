@@ -68,7 +68,7 @@ class Books:
         self.spans = Spans()
         #: Leases and departures under way.
         self.watch = Watch()
-        #: Who lingers, the first to go first, and until when. Some are forgotten since.
+        #: Who lingers, and until when at the least; they go in this order. Some are forgotten since.
         self.lingering: dict[TaskState, float] = {}
         #: What clients coordinate by.
         self.shared = Shared()

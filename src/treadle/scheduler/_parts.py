@@ -57,6 +57,8 @@ def cut(books: Books, ts: TaskState, n_rows: int) -> TaskState:
     for client in each(ts.wanters):
         client.wants_what[tail] = None
     tail.wanters = _copy(ts.wanters)
+    if books.lingering and ts in books.lingering:
+        books.lingering[tail] = books.lingering[ts]  # the last to go: longer than it has to
     if ts.code == PROCESSING:
         _share_worker(ts, tail, n_rows / total)
     elif ts.code == ERRED:
