@@ -9,6 +9,7 @@ from treadle.client._inside import TaskHere, current_task, get_client, rejoin, s
 from treadle.client._locks import Lock, Semaphore
 from treadle.client._queues import Queue
 from treadle.client._variables import Variable
+from treadle.client._waiting import as_completed, fire_and_forget, wait
 from treadle.errors import Reschedule
 
 __all__ = [
@@ -21,8 +22,11 @@ __all__ = [
     "Semaphore",
     "TaskHere",
     "Variable",
+    "as_completed",
     "current_task",
+    "fire_and_forget",
     "get_client",
     "rejoin",
     "secede",
+    "wait",
 ]

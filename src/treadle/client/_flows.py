@@ -62,7 +62,7 @@ def _waited(answer: LazyFuture[Any], timeout: float | None) -> Any:
         return answer.result(_SOON_S if timeout is None else min(timeout, _SOON_S))
     except TimeoutError:
         if answer.done():
-            raise
+            return answer.result()
     with aside():
         return answer.result(None if timeout is None else max(0.0, timeout - _SOON_S))
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import CancelledError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED
 from functools import partial
@@ -12,10 +20,13 @@ from weakref import ref
 
 from treadle import wire
 from treadle.client._actors import ActorFuture, packing
-from treadle.client._base import ClientBase, names_of
+from treadle.client._base import ClientBase, Flow, names_of
+from treadle.client._flows import await_for, wait_for
 from treadle.client._futures import ClientFuture
 from treadle.client._map import MOST_ROWS, Maps, bundles, packed_rows
 from treadle.client._nests import LEFT_OUT, each, replaced
+from treadle.client._waiting import settled
+from treadle.cluster import _wanting
 from treadle.errors import SchedulerLost
 
 if TYPE_CHECKING:
@@ -251,34 +262,91 @@ class TaskCalls(ClientBase):
         if errors not in ("raise", "skip"):
             raise ValueError(f"errors={errors!r}: give 'raise' or 'skip'")
         if isinstance(futures, Iterator):
-            return self._gather_each(futures, errors)
-        mine = list(each(futures, ClientFuture))
+            make = self._gather_later if self.asynchronous else self._gather_each
+            return make(futures, errors)
+        return self._do(self._gather(futures, errors))
+
+    def _gather(self, nest: Any, errors: str) -> Flow[Any]:
+        mine = list(each(nest, ClientFuture))
         for future in mine:
-            self._mine(future).bring(_nothing)  # all at once; the values are loaded one by one
-        return replaced(futures, ClientFuture, partial(_result, errors))
+            self._mine(future)
+        raises = errors == "raise"
+        # All come at once; the values are loaded one by one.
+        yield from settled(mine, len(mine), eager=raises, bring=True)
+        for future in mine if raises else ():
+            if future._state in _STOPPED or future._exception is not None:
+                future.result()  # raises
+        return replaced(nest, ClientFuture, partial(_result, errors))
 
     def _gather_each(self, futures: Iterator[Any], errors: str) -> Iterator[Any]:
         for future in futures:
-            value = self.gather(future, errors=errors)
+            value = wait_for(self._gather(future, errors))
+            if value is not LEFT_OUT:
+                yield value
+
+    async def _gather_later(self, futures: Iterator[Any], errors: str) -> AsyncIterator[Any]:
+        for future in futures:
+            value = await await_for(self._gather(future, errors))
             if value is not LEFT_OUT:
                 yield value
 
     def cancel(
         self, futures: Any, *, force: bool = False, reason: str = "cancelled by its client"
-    ) -> None:
+    ) -> Any:
         """Stop the tasks of these futures and what waits for them, also while they run.
+
+        It does not wait; of an asynchronous client, it may be awaited all the same.
 
         Args:
             futures: a future, or lists, tuples, sets and dicts of them.
             force: whoever else wants their results.
             reason: told to those.
         """
-        mine = [future for future in each(futures, ClientFuture) if not future.done()]
-        session = self._session
-        session.cancel([future.id for future in mine], force=force, reason=reason)
+        mine = [f for f in each(futures, ClientFuture) if not self._mine(f).done()]
+        ids = list(dict.fromkeys(future.id for future in mine))
+        if ids:
+            self._session.do(partial(_wanting.cancel, ids=ids, force=force, reason=reason))
         for future in mine:
             self._heard_of.pop(future, None)
-            future._stop()
+            future._stop(reason)
+        return _OVER if self.asynchronous else None
+
+    def retry(self, futures: Any) -> Any:
+        """Try failed tasks again, from the first that failed; their futures are open again.
+
+        Args:
+            futures: a future, or lists, tuples, sets and dicts of them; who has not failed is left
+                alone.
+        """
+        return self._do(self._retry(futures))
+
+    def _retry(self, futures: Any) -> Flow[None]:
+        session = self._running()
+        mine = [f for f in each(futures, ClientFuture) if self._mine(f).status == "error"]
+        for future in mine:
+            future._reopen()
+        ids = list(dict.fromkeys(future.id for future in mine))
+        if ids:
+            session.do(partial(_wanting.retry, ids=ids))
+            # When this is answered, it has been told what else is tried again.
+            yield from self._ask(lambda ask: wire.WhoHas(ask, ()))
+
+    def _fire(self, futures: Sequence[ClientFuture[Any]]) -> None:
+        """Have these run to their end."""
+        ids = tuple(future.id for future in futures if not future.done())
+        if ids:
+            self._running().do(lambda books: books.say(wire.FireAndForget(ids)))
+
+
+class _Over:
+    """What is awaited when there is nothing to wait for."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return
+        yield
+
+
+_OVER = _Over()
 
 
 def _result(errors: str, future: ClientFuture[Any]) -> Any:
@@ -338,7 +406,3 @@ def options_of(
 def _name_of(func: Any) -> str:
     name = getattr(func, "__name__", None)
     return (name if isinstance(name, str) else type(func).__name__)[:512]
-
-
-def _nothing() -> None:
-    """Nobody waits for it."""

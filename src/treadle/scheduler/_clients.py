@@ -8,7 +8,7 @@ from treadle.scheduler import _departures as departures
 from treadle.scheduler import _leases as leases
 from treadle.scheduler._admission import desire as desire_one
 from treadle.scheduler._books import FORGETFUL, Books
-from treadle.scheduler._bundles import find
+from treadle.scheduler._bundles import find, owner
 from treadle.scheduler._client import ClientState
 from treadle.scheduler._end import done, erred
 from treadle.scheduler._events import PeerGone
@@ -81,7 +81,9 @@ def attach(books: Books, message: wire.Attach, source: str) -> None:
 def _has_spoken(books: Books, client: ClientState) -> bool:
     """Whether it has said anything since it was told that it is new; else it may not know that."""
     told = books.watch.newcomers.get(client)
-    return told is None or client.last_seen > told or bool(client.wants_what)
+    if told is None or client.last_seen > told:
+        return True
+    return bool(client.wants_what) or client.desk is not None
 
 
 def unknown(books: Books, source: str) -> None:
@@ -161,7 +163,18 @@ def retry(books: Books, client: ClientState, message: wire.Retry) -> None:
 def fire_and_forget(books: Books, client: ClientState, message: wire.FireAndForget) -> None:
     """These are run to their end, whoever may have lost interest."""
     forgetful = books.clients[FORGETFUL]
-    for ts in _known(books, client, "fire_and_forget", message.ids):
+    strange = []
+    found: dict[TaskState, None] = {}
+    for id in message.ids:
+        ts = owner(books, id)  # not `find`: rows of one bundle stay together
+        if ts is None:
+            strange.append(id)
+        else:
+            found[ts] = None
+    if strange:
+        text = f"{len(strange)} of these are not known (any longer)"
+        books.send(client, wire.Refused("fire_and_forget", text, tuple(strange)))
+    for ts in found:
         if ts.code != MEMORY and ts.code != ERRED and ts.run_spec is not None:
             desire_one(books, forgetful, ts.id)
 
