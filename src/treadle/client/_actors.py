@@ -113,6 +113,12 @@ class ActorFuture(ClientFuture["Actor"]):
         return _revived, (*name, self.shape)
 
 
+class CallFuture(ClientFuture[Any]):
+    """A future of an actor's call, which is made though nobody keeps this."""
+
+    __slots__ = ()
+
+
 class Actor:
     """A proxy of an actor: its methods give futures, its attributes their values.
 
@@ -239,7 +245,9 @@ def _send(
     session = client._running()
     id = client._numbers()
     with client._lock:
-        future = client._future(id, f"{name}-{session.ledger.session:x}-{id - session.base}")
+        key = f"{name}-{session.ledger.session:x}-{id - session.base}"
+        future = client._future(id, key, CallFuture)
+    client.hold(future)  # it is made though nobody is left who wants to know how it ends
     data = call if isinstance(call, bytes) else call.spec
     session.submit(wire.TaskSpec(id, name, data, tuple(needs), home=actor.id), _DEFAULT, call)
     if client._closed:

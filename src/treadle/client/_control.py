@@ -159,13 +159,14 @@ class ControlCalls(ClientBase):
             their names.
 
         Raises:
-            TreadleError: one is not known, or cannot be retired; then nothing was done.
+            TreadleError: one is not known, or an actor lives there, which cannot move; then nothing
+                was done.
             TimeoutError: they have not gone in so many seconds; they go all the same.
         """
         return self._do(self._retire(names_of(workers), timeout))
 
     def _retire(self, workers: tuple[str, ...], timeout: float | None) -> Flow[list[str]]:
-        yield from self._ask(lambda ask: wire.Retire(ask, workers), timeout)
+        yield from self._ask(lambda ask: wire.Retire(ask, workers, careful=True), timeout)
         return list(workers)
 
     def restart(self, timeout: float | None = 60.0, *, wait_for_workers: bool = True) -> None:

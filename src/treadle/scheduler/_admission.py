@@ -26,6 +26,8 @@ from treadle.wire import NUMBER_BITS, Options, Refused, Submit, TaskId, TaskSpec
 
 #: What the reason begins with if a key is another task's.
 _KEY = "key "
+#: And if an actor is gone.
+_ACTOR = "actor "
 #: Keys shown of a ring of tasks.
 _SHOWN = 8
 
@@ -49,7 +51,7 @@ def submit(books: Books, client: ClientState, message: Submit) -> None:
             for spec in message.tasks
             if spec.id not in books.tasks or _collision(books, spec) is not None
         )
-        kind = "key" if wrong.startswith(_KEY) else ""
+        kind = "key" if wrong.startswith(_KEY) else "actor" if wrong.startswith(_ACTOR) else ""
         books.send(client, Refused("submit", wrong, ids, kind))
         return
     books.submissions += 1
@@ -251,7 +253,7 @@ def _actor_fault(books: Books, near: dict[TaskId, TaskSpec], spec: TaskSpec) -> 
         return None
     home = near.get(spec.home) or books.tasks.get(spec.home)
     if home is None:
-        return f"task {spec.id!r} is a call of actor {spec.home!r}, which is not known (any longer)"
+        return f"{_ACTOR}{spec.home!r} of call {spec.id!r} is not known (any longer)"
     if not home.actor:
         return f"task {spec.id!r} is a call of {spec.home!r}, which is no actor"
     if spec.rows or spec.actor:

@@ -248,6 +248,14 @@ def test_calls_of_a_lost_actor_fail_at_once() -> None:
     assert errors(cluster.submit("ann", call("c1"))) == {"c1": ("actor", "a")}
 
 
+def test_calls_of_an_actor_that_nobody_knows_are_refused_as_calls_of_a_lost_one() -> None:
+    cluster = alive()
+    cluster.release("ann", "a")
+    (refused,) = cluster.submit("bob", call("c1"))
+    assert (refused.what, refused.kind, refused.ids) == ("submit", "actor", ("c1",))
+    assert "actor 'a'" in refused.reason
+
+
 def test_a_lost_actor_is_made_anew_when_that_is_asked_for() -> None:
     cluster = alive()
     cluster.submit("ann", call("c1"))
