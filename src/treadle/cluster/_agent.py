@@ -8,6 +8,7 @@ carrying one out brings about is told when all are done.
 from __future__ import annotations
 
 import logging
+import resource
 import socket
 import time
 from collections import deque
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from treadle import wire, worker
 from treadle.cluster._agent_alarm import NEVER, Alarm
 from treadle.cluster._agent_arrivals import Arrivals
-from treadle.cluster._agent_budget import store_budget, usable_memory
+from treadle.cluster._agent_budget import most_beside, store_budget, usable_memory
 from treadle.cluster._agent_disk import THREADS, Disk
 from treadle.cluster._agent_feeding import Pantry
 from treadle.cluster._agent_inquiries import Inquiries
@@ -324,6 +325,9 @@ def _machine(
     settings: WorkerSettings, host: str, epoch: int, limits: worker.Limits | None
 ) -> worker.Worker:
     """The machine of a worker that has these settings, and of what they leave open its share."""
+    if limits is None:
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        limits = worker.Limits(beside=most_beside(usable_memory(), descriptors))
     store_bytes = settings.store_bytes or store_budget()
     resources = dict(settings.resources)
     if "memory" not in resources:  # what the store leaves

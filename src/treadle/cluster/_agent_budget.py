@@ -1,4 +1,5 @@
-"""How much memory this process and its children may use, and what of it is the store's."""
+"""How much memory this process and its children may use, what of it is the store's, and how many
+processes that is enough for."""
 
 from __future__ import annotations
 
@@ -7,6 +8,11 @@ from typing import Final
 
 #: Of all memory that the worker may use: the rest is for what its tasks take themselves.
 STORE_SHARE: Final = 0.5
+#: Most processes beside the slots, and what each takes at least: memory, of which they may have a
+#: half, and descriptors of its agent and of the scheduler that it is a client of, likewise.
+_MOST_BESIDE: Final = 1000
+_PROCESS_BYTES: Final = 16 << 20
+_PROCESS_DESCRIPTORS: Final = 5
 #: Where nothing is known.
 _UNKNOWN: Final = 4 << 30
 #: A limit above this is none.
@@ -16,6 +22,13 @@ _NO_LIMIT: Final = 1 << 60
 def store_budget(share: float = STORE_SHARE) -> int:
     """Bytes that a store may use that was given no budget."""
     return int(usable_memory() * share)
+
+
+def most_beside(memory_bytes: int, descriptors: int) -> int:
+    """How many slot processes there may be beside the slots: of tasks that wait for others."""
+    by_memory = memory_bytes // 2 // _PROCESS_BYTES
+    by_descriptors = descriptors // 2 // _PROCESS_DESCRIPTORS
+    return max(4, min(_MOST_BESIDE, by_memory, by_descriptors))
 
 
 def usable_memory() -> int:

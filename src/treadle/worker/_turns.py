@@ -39,7 +39,7 @@ def went_aside(b: Books, event: ev.WentAside) -> None:
     if b.out.begun:  # its start is told before
         b.out.begun_at = b.now
     b.out.tell(Aside((Attempt(job.run.id, job.run.attempt),)))
-    if len(b.aside) > b.limits.beside:
+    if len(b.aside) > b.limits.beside and not b.turns:  # else one comes back for it
         end_newest(b, f"{len(b.aside)} tasks that wait for others are all that it may have")
     return None
 
@@ -95,7 +95,7 @@ def mind_the_stuck(b: Books) -> None:
 
 
 def end_newest(b: Books, why: str) -> None:
-    """End who went aside last of those that want no turn: the fewest wait for it."""
+    """End who went aside last: the fewest wait for it. Nobody wants a turn."""
     slot = _newest(b)
     job = slot.running if slot is not None else None
     if slot is None or job is None:
@@ -117,7 +117,6 @@ def end_newest(b: Books, why: str) -> None:
 def _newest(b: Books) -> Slot | None:
     for slot in reversed(b.aside.values()):
         job = slot.running
-        waits = not slot.dying and slot.number not in b.turns
-        if waits and job is not None and job.stage is not Stage.gone:
+        if not slot.dying and job is not None and job.stage is not Stage.gone:
             return slot
     return None

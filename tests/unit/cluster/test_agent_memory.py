@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from treadle.cluster import _agent_budget
-from treadle.cluster._agent_budget import store_budget, usable_memory
+from treadle.cluster._agent_budget import most_beside, store_budget, usable_memory
 from treadle.cluster._agent_memory import private_bytes
 
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
@@ -34,6 +34,13 @@ def test_private_memory_counts_children_and_not_what_is_shared():
 
 def test_a_budget_is_a_part_of_what_may_be_used():
     assert 0 < store_budget() < usable_memory()
+
+
+def test_processes_beside_the_slots_are_as_many_as_memory_and_descriptors_allow():
+    assert most_beside(1 << 40, 1 << 20) == 1000
+    assert most_beside(3200 << 20, 1 << 20) == 100
+    assert most_beside(1 << 40, 1024) == 102
+    assert most_beside(0, 0) == 4
 
 
 def test_the_least_of_all_limits_counts(monkeypatch):

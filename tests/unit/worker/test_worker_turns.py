@@ -366,6 +366,24 @@ def test_a_process_is_spare_only_if_it_was_all_the_time():
     assert bench.did(w.KillSlot) == [w.KillSlot(2)]
 
 
+def test_as_many_processes_are_spare_as_were_all_the_time():
+    bench = Bench()
+    for id in (1, 2):
+        bench.begin(id)
+        bench.wait_aside(id)
+        bench.slot_up()
+    ended = w.Ended(2, 2, 1, 10, "int", 0.5)
+    bench.tell([w.WantsTurn(2, 2, 1), ended, w.WantsTurn(1, 1, 1)])
+    spare_s = bench.books.limits.spare_s
+    bench.wait(spare_s / 2)
+    bench.wait_aside(1)
+    bench.want_turn(1)
+    bench.wait(spare_s / 2)
+    assert len(bench.did(w.KillSlot)) == 1
+    bench.wait(spare_s)
+    assert len(bench.did(w.KillSlot)) == 1
+
+
 # --- too many --------------------------------------------------------------------------------
 
 
@@ -381,6 +399,18 @@ def test_one_more_that_waits_than_there_may_be_fails():
     assert (failed.id, failed.failure.kind, failed.final) == (3, "unfit", True)
     assert "3 tasks that wait for others" in failed.failure.text
     assert w.KillSlot(3) in bench.did()
+
+
+def test_who_takes_the_turn_of_another_that_waits_makes_none_too_many():
+    bench = Bench(limits={"beside": 2})
+    for id in (1, 2):
+        bench.begin(id)
+        bench.wait_aside(id)
+        bench.slot_up()
+    bench.begin(3)
+    bench.want_turn(1)
+    bench.wait_aside(3)
+    assert bench.said() == [aside(3), back(1)]
 
 
 def test_if_no_process_can_be_started_the_newest_of_those_that_wait_fails():
