@@ -26,6 +26,7 @@ from treadle.errors import NoClientError, ResultLost
 if TYPE_CHECKING:
     from treadle.cluster._connection import Connection
     from treadle.cluster._session import Session
+    from treadle.wire import TaskId
 
 __all__ = ["TaskHere", "current_task", "get_client", "rejoin", "secede"]
 
@@ -50,6 +51,7 @@ class SlotClient(Client):
         super().__init__(
             DialledHome(connection, identity),
             set_as_default=False,
+            echo=False,  # what its tasks print is shown to who has submitted this one
             _name=f"{worker}{_task_here.OF_TASK}{os.getpid()}-{secrets.token_hex(3)}",
             _lease_s=_HERE_S if here else _ELSEWHERE_S,
         )
@@ -80,20 +82,19 @@ class SlotClient(Client):
         with self._lock:
             ids = list(self._table)
             self._table.clear()
-            pickled, self._pickled = frozenset(self._pickled), set()
         self._heard_of.clear()
         for future in alive:
             _end(future)
         if ids:
             self._session.depot.drop_data(tuple([id for id in ids if isinstance(id, int)]))
-        forget = partial(_wanting.forget, ids=ids, lingering=pickled)
-        self._session.inbox.call(partial(self._say_at_once, forget))
+        self._session.inbox.call(partial(self._let_go_of, ids))
 
-    def _say_at_once(self, forget: Any) -> None:
-        """On the engine thread: a process may be ended as soon as its outcome is told."""
-        self._sweep()
+    def _let_go_of(self, ids: list[TaskId]) -> None:
+        """On the engine thread. Sent at once: the process may be ended when its outcome is told."""
         session = self._session
-        forget(session.ledger)
+        _wanting.forget(session.ledger, ids, self._pickled)
+        self._sweep()  # of these, too, some may have been pickled
+        self._pickled.clear()
         session.flush()
 
 

@@ -6,6 +6,7 @@ result of it forgotten.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,6 +14,7 @@ from treadle import worker
 from treadle.cluster._packets import (
     Asked,
     FromSlot,
+    Logged,
     Raised,
     Ready,
     Returned,
@@ -91,6 +93,8 @@ class Reports:
                     events.append(worker.SlotUp(slot.number))
                 if packet.warning:
                     self._warn(packet.warning)
+            elif isinstance(packet, Logged):
+                _log_of(packet)
             elif isinstance(packet, Worn):
                 slot.kill(ours=True)
         return events
@@ -163,6 +167,21 @@ class Warn(Protocol):
     """Says something to people."""
 
     def __call__(self, text: str, /) -> None: ...
+
+
+def _log_of(packet: Logged) -> None:
+    """What a task has logged, as if it had been logged here."""
+    record = logging.makeLogRecord(
+        {
+            "name": packet.name,
+            "levelno": packet.level,
+            "levelname": logging.getLevelName(packet.level),
+            "msg": packet.text,
+            "created": packet.created,
+            "msecs": packet.created % 1 * 1_000,
+        }
+    )
+    logging.getLogger().handle(record)
 
 
 class Printed(Protocol):

@@ -147,6 +147,15 @@ class Wants(Packet, frozen=True, gc=False):
     attempt: int
 
 
+class Logged(Packet, frozen=True, gc=False):
+    """My task has logged this, at that time."""
+
+    level: int
+    name: str
+    text: str
+    created: float
+
+
 class Worn(Packet, frozen=True, gc=False):
     """Replace me before the next task: the last one left me in a state that I cannot mend."""
 
@@ -154,7 +163,7 @@ class Worn(Packet, frozen=True, gc=False):
 
 
 ToSlot = Task | Bye | Granted | Denied | Turn | Big
-FromSlot = Ready | Asked | Returned | Raised | Waits | Wants | Worn | Big
+FromSlot = Ready | Asked | Returned | Raised | Waits | Wants | Logged | Worn | Big
 
 _ENCODER = msgspec.msgpack.Encoder()
 encode = _ENCODER.encode

@@ -231,10 +231,17 @@ class SchedulerServer:
             else:
                 if isinstance(message, wire.Attach | wire.Register):
                     self._greet(peer, message)
+                elif kind is wire.Submit and not peer.counts:
+                    self._note_parent(peer, message.parent)  # type: ignore[attr-defined]
                 elif kind is wire.Leave and peer.current:
                     peer.goodbye = True
                 rest.append(message)
         return rest
+
+    def _note_parent(self, peer: Peer, parent: wire.TaskId | None) -> None:
+        """A task's client submits something: what that prints is for who has submitted the task."""
+        if parent is not None and parent != peer.parent:
+            peer.parent, peer.patrons = parent, self._patrons(parent)
 
     def _greet(self, peer: Peer, message: wire.Attach | wire.Register) -> None:
         """A peer comes with a link: from now on this one counts, unless it is an older process."""
@@ -275,15 +282,20 @@ class SchedulerServer:
 
     def _pass_on(self, message: wire.Printed) -> None:
         """A task has printed: its client may want to see that."""
-        session = wire.session_of(message.id)
+        for client in self._patrons(message.id):
+            client.print(message)
+
+    def _patrons(self, id: wire.TaskId) -> list[Peer]:
+        """Whose task this is; of a task that another has submitted, whose that is."""
+        session = wire.session_of(id)
         if session is None:
-            ts = self.machine.books.tasks.get(message.id)
+            ts = self.machine.books.tasks.get(id)
             wanters = [] if ts is None else [client.peer for client in ts.who_wants]
             clients = [peer for name in wanters if (peer := self.peers.get(name))]
         else:
             clients = [peer for peer in self.peers.values() if peer.session == session]
-        for client in clients:
-            client.print(message)
+        found = [each for peer in clients for each in ([peer] if peer.counts else peer.patrons)]
+        return [peer for peer in found if peer.current]
 
     def _issued(self, message: wire.Issue) -> wire.Issued:
         """The credential of a block that a client is about to start."""

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from treadle.cluster._server_shelf import Told
 from treadle.cluster._task_here import OF_TASK
-from treadle.wire import Chunk, Done, Message, Printed
+from treadle.wire import Chunk, Done, Message, Printed, TaskId
 
 if TYPE_CHECKING:
     from treadle.cluster._link import Link
@@ -57,6 +57,8 @@ class Peer:
         "is_worker",
         "link",
         "name",
+        "parent",
+        "patrons",
         "session",
         "told",
     )
@@ -76,6 +78,9 @@ class Peer:
         self.session = -1
         #: It has said that it wants nothing any longer.
         self.goodbye = False
+        #: Of a task's client: the task that has submitted last, and whose that was.
+        self.parent: TaskId | None = None
+        self.patrons: list[Peer] = []
         self.told = Told()
         #: What waits because the link is full; None while it is not.
         self._held: deque[Message] | None = None

@@ -32,7 +32,6 @@ from treadle.cluster._packets import (
 )
 from treadle.cluster._slot_actors import Actors
 from treadle.cluster._slot_aside import Asides
-from treadle.cluster._slot_coroutines import run_here
 from treadle.cluster._slot_functions import Functions
 from treadle.cluster._slot_inputs import Inputs, Memories
 from treadle.cluster._slot_rows import Rows
@@ -200,9 +199,9 @@ class Slot:
         """See `Runner` of `_slot_aside`."""
         self.channel.say(report)
 
-    def at_end(self, fn: Callable[[], None]) -> None:
+    def at_end(self, fn: Callable[[], None], *, of_actors: bool = False) -> None:
         """See `Runner` of `_slot_aside`."""
-        self.surroundings.at_end(fn)
+        self.surroundings.at_end(fn, of_actors=of_actors)
 
     def _collect(self) -> None:
         began = time.monotonic_ns()
@@ -272,7 +271,11 @@ class Slot:
 
     def run_coroutine(self, coroutine: Any) -> Any:
         """What a coroutine function has been called for."""
-        return self.actors.run(coroutine) if self.is_actors else run_here(coroutine, self.asides)
+        if self.is_actors:
+            return self.actors.run(coroutine)
+        from treadle.cluster import _slot_coroutines  # noqa: PLC0415 - asyncio: 20 ms at the start
+
+        return _slot_coroutines.run_here(coroutine, self.asides)
 
     def deliver(self, id: TaskId, attempt: int, packed: Packed) -> None:
         """Write a result where the agent grants room for it."""

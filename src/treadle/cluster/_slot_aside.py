@@ -43,8 +43,8 @@ class Runner(Protocol):
     def say(self, report: FromSlot) -> None:
         """Tell the agent."""
 
-    def at_end(self, fn: Callable[[], None]) -> None:
-        """Have this called when the task has ended."""
+    def at_end(self, fn: Callable[[], None], *, of_actors: bool = False) -> None:
+        """Have this called when the task has ended, also if it is a call of an actor."""
 
 
 class Asides:
@@ -99,6 +99,10 @@ class Asides:
         id = task.id
         return id + self._words[BLAME_ROW] if task.rows and isinstance(id, int) else id
 
+    def running_attempt(self) -> int:
+        """The attempt that runs here; 0 if none does."""
+        return self._words[BLAME_ATTEMPT] if self._slot.in_task else 0
+
     def connection(self) -> Connection | None:
         """See `Seat`."""
         return self._scheduler
@@ -134,6 +138,16 @@ class Asides:
         if self._has_seceded:
             self._has_seceded = False
             self.step_back(self._attempt)
+
+    def tell(self, report: FromSlot) -> None:
+        """Tell the agent something, if the task's code runs; from any of its threads."""
+        slot = self._slot
+        if slot.is_child:
+            return
+        slot.at_end(self.reset, of_actors=True)  # as below
+        with self._lock:
+            if slot.in_task:
+                slot.say(report)
 
     def step_aside(self) -> int:
         """One thread more waits. Returns for which attempt; 0: it makes no difference."""

@@ -19,6 +19,7 @@ from treadle.cluster._prctl import die_with_parent, offer_to_oom_killer
 from treadle.cluster._settings import WorkerSettings
 from treadle.cluster._slot import Slot
 from treadle.cluster._slot_channel import Channel, out_of_reach
+from treadle.cluster._slot_log import TaskLog
 from treadle.cluster._slot_memory import Memory
 from treadle.cluster._slot_page import Page
 from treadle.cluster._slot_places import (
@@ -81,6 +82,7 @@ def _make_slot(start: Start, channel: Channel, streams: Streams) -> Slot:
     slot = Slot(channel, memory, Mapper(), worker=settings.id, scheduler=settings.scheduler)
     Signals(slot).install()
     _task_here.take(slot.asides)
+    TaskLog(slot.asides.tell, slot.asides.running_attempt).install()
     # Last, for it remembers what it finds.
     slot.surroundings = Surroundings(streams)
     return slot

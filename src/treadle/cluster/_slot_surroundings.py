@@ -105,8 +105,14 @@ class Surroundings:
         self._given_up = True
         self._ends.clear()
 
-    def at_end(self, fn: Callable[[], None]) -> None:
-        """Have this called, once, when the task has ended. From any thread."""
+    def at_end(self, fn: Callable[[], None], *, of_actors: bool = False) -> None:
+        """Have this called, once, when the task has ended. From any thread.
+
+        Args:
+            of_actors: also at the end of a call of an actor, which takes nothing back.
+        """
+        if self._given_up and not of_actors:
+            return
         self._ends[fn] = None
         self._watch.any = True
 
@@ -120,6 +126,7 @@ class Surroundings:
         """
         thoroughly = spent_ns > _THOROUGH_NS
         if self._given_up:
+            self._run_ends()
             return self._streams.settle(thoroughly=thoroughly)
         if thoroughly or self._watch.place:
             self._go_back()
@@ -128,6 +135,11 @@ class Surroundings:
         if _thread._count() != self._threads:
             self._count_threads()
         return self._streams.settle(thoroughly=thoroughly)
+
+    def _run_ends(self) -> None:
+        ends = self._ends
+        while ends:
+            ends.popitem()[0]()
 
     def _go_back(self) -> None:
         _umask(self._umask)
@@ -149,9 +161,7 @@ class Surroundings:
 
     def _put_back(self) -> None:
         watch = self._watch
-        ends = self._ends
-        while ends:
-            ends.popitem()[0]()
+        self._run_ends()
         sys.path = self._path_list
         sys.path[:] = self._path
         sys.setrecursionlimit(self._recursion)

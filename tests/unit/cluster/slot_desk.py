@@ -38,7 +38,7 @@ class Calm:
     def give_up(self) -> None:
         self.given_up = True
 
-    def at_end(self, fn: Callable[[], None]) -> None:
+    def at_end(self, fn: Callable[[], None], *, of_actors: bool = False) -> None:
         self.ends.append(fn)
 
     def is_touched(self) -> bool:
