@@ -77,7 +77,7 @@ class DataCalls(DatasetCalls):
         made = yield from made_of(session.depot.parcels, packed, known)
         futures, new = self._futures_of(made)
         for start in range(0, len(new), _AT_ONCE):
-            session.scatter(new[start : start + _AT_ONCE], workers)
+            session.depot.offer_all(new[start : start + _AT_ONCE], workers)
         distinct = list(dict.fromkeys(futures))
         try:
             yield from all_done(distinct, left(end))

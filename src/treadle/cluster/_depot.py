@@ -32,14 +32,20 @@ class Owner(Protocol):
 
 
 class SessionDepot:
-    """The depot of one session; see `Depot`."""
+    """The depot of one session; see `Depot`.
 
-    def __init__(self, ledger: Ledger, owner: Owner) -> None:
+    Args:
+        may_begin: whether something new may be said now; else the call with these arguments is made
+            again when it may, or never will be.
+    """
+
+    def __init__(self, ledger: Ledger, owner: Owner, may_begin: Callable[..., bool]) -> None:
         self.parcels = Parcels(Keeper(), lambda: ledger.base)
         #: What is to be done before tasks that are admitted from now on.
         self.prior: deque[Callable[[], None]] = deque()
         self._ledger = ledger
         self._owner = owner
+        self._may_begin = may_begin
 
     # --- from any thread ---------------------------------------------------------------------
 
@@ -72,6 +78,14 @@ class SessionDepot:
             parcel.sent = True
             self._before(partial(self._scatter, [parcel]))
 
+    def offer_all(self, parcels: Sequence[Parcel], workers: tuple[str, ...] = ()) -> None:
+        """Tell the scheduler of new parcels; that somebody has one is told as a task's outcome.
+
+        Args:
+            workers: who shall have them; none: anybody.
+        """
+        self._owner.call(partial(self._offer_all, parcels, workers))
+
     def drop_data(self, ids: tuple[int, ...]) -> None:
         """See `Depot`."""
         if ids:
@@ -100,15 +114,11 @@ class SessionDepot:
             prior.popleft()()
         self._owner.touch()
 
-    def offer_all(self, parcels: Sequence[Parcel], workers: tuple[str, ...] = ()) -> None:
-        """Tell the scheduler of new parcels; that somebody has one is told as a task's outcome.
-
-        Args:
-            workers: who shall have them; none: anybody.
-        """
-        for parcel in parcels:
-            parcel.sent = True
-        self._scatter(parcels, workers, told=True)
+    def _offer_all(self, parcels: Sequence[Parcel], workers: tuple[str, ...]) -> None:
+        if self._may_begin(self._offer_all, parcels, workers):
+            for parcel in parcels:
+                parcel.sent = True
+            self._scatter(parcels, workers, told=True)
 
     def _scatter(
         self, parcels: Sequence[Parcel], workers: tuple[str, ...] = (), *, told: bool = False

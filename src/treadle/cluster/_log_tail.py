@@ -9,8 +9,9 @@ from typing import Final
 #: How many lines are kept, and how much of each.
 _LINES: Final = 2_000
 _MOST_CHARS: Final = 4_000
-#: Loggers of a worker begin so: a node hosts one beside its scheduler.
+#: Loggers of a worker alone, and of a scheduler alone: a node hosts both.
 _WORKERS: Final = ("treadle.cluster._agent", "treadle.cluster._zygote", "treadle.store")
+_SCHEDULERS: Final = ("treadle.cluster._server", "treadle.cluster._host", "treadle.scheduler")
 
 
 class LogTail(logging.Handler):
@@ -51,14 +52,8 @@ def newest(most: int = 0, *, of_worker: bool) -> list[list[str]]:
     """
     if _tail is None:
         return []
+    others = _SCHEDULERS if of_worker else _WORKERS
     found = [
-        [level, text]
-        for name, level, text in list(_tail.lines)
-        if name.startswith(_WORKERS) == of_worker or _is_of_both(name)
+        [level, text] for name, level, text in list(_tail.lines) if not name.startswith(others)
     ]
     return found[-most:] if most else found
-
-
-def _is_of_both(name: str) -> bool:
-    """Whether it may be of either: what is not of a room of the shells."""
-    return not name.startswith(("treadle.cluster._", "treadle.store"))

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from treadle.cluster._calls import Call
     from treadle.cluster._homes import Home
-    from treadle.cluster._upload import Parcel
     from treadle.wire import TaskId
 
 _log = logger("cluster")
@@ -73,7 +72,7 @@ class Session:
         self.inbox = self.engine.admit(self._take, self._crashed, self._take_late)
         self.ledger = Ledger(_draw(), name, lease_s, self._value)
         self.ledger.world = world
-        self.depot = SessionDepot(self.ledger, self)
+        self.depot = SessionDepot(self.ledger, self, self._may_begin)
         parcels = self.depot.parcels.by_id
         self.holders = Holders(self, self._open_spot, lambda parcel: parcel.id in parcels)
         on_pool = self.engine.pool.submit
@@ -165,13 +164,13 @@ class Session:
         """A task as it goes on the wire, with what it was packed from."""
         self.call(partial(self._submit, spec, options, call))
 
+    def begin(self, act: Callable[[Ledger], None], calls: Sequence[Call]) -> None:
+        """Have these calls given away by this, now or when there is a scheduler."""
+        self.call(partial(self._begin, act, calls))
+
     def do(self, act: Callable[[Ledger], None]) -> None:
         """Have this done to the books, and said what they say then."""
         self.call(partial(self._do, act))
-
-    def scatter(self, parcels: Sequence[Parcel], workers: tuple[str, ...]) -> None:
-        """Give new data to these workers (none: to any)."""
-        self.call(partial(self._scatter, parcels, workers))
 
     def drop(self, ids: Sequence[TaskId]) -> None:
         """Want the results of these no longer."""
@@ -224,9 +223,13 @@ class Session:
         self.ledger.submit(spec, options, getattr(call, "uses", ()))
         self.touch()
 
-    def _scatter(self, parcels: Sequence[Parcel], workers: tuple[str, ...]) -> None:
-        if self._may_begin(self._scatter, parcels, workers):
-            self.depot.offer_all(parcels, workers)
+    def _begin(self, act: Callable[[Ledger], None], calls: Sequence[Call]) -> None:
+        if not self._may_begin(self._begin, act, calls):
+            return
+        for call in calls:
+            self.depot.offer_again(call)
+        act(self.ledger)
+        self.touch()
 
     def _may_begin(self, again: Callable[..., None], *args: Any) -> bool:
         """Whether tasks can be admitted now; else they are later, or never."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from treadle import wire
@@ -43,6 +44,17 @@ class Loop:
         timer = Timer(self.now + delay, call, args)
         self.timers.append(timer)
         return timer
+
+    def call_soon(self, call: Callable[..., None], *args: Any) -> Timer:
+        return self.call_later(0.0, call, *args)
+
+    def run_in_executor(self, _: None, call: Callable[..., Any], *args: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(call(*args))
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
     def add_reader(self, descriptor: int, call: Callable[..., None], *args: Any) -> None:
         self.readers[descriptor] = (call, args)
