@@ -25,16 +25,21 @@ from treadle._version import VERSION
 if TYPE_CHECKING:
     from treadle.app.app import bash_app, join_app, python_app
     from treadle.client import (
+        Actor,
         Client,
+        ClientFuture,
         Event,
         Lock,
         Queue,
         Semaphore,
         Variable,
+        as_completed,
         current_task,
+        fire_and_forget,
         get_client,
         rejoin,
         secede,
+        wait,
     )
     from treadle.config import Config
     from treadle.data_provider.files import File
@@ -50,8 +55,10 @@ __version__ = VERSION
 
 __all__ = [
     "AUTO_LOGNAME",
+    "Actor",
     "AppFuture",
     "Client",
+    "ClientFuture",
     "ClusterExecutor",
     "Config",
     "DataFlowKernel",
@@ -63,10 +70,12 @@ __all__ = [
     "Semaphore",
     "ThreadPoolExecutor",
     "Variable",
+    "as_completed",
     "bash_app",
     "clear",
     "current_task",
     "dfk",
+    "fire_and_forget",
     "get_client",
     "join_app",
     "load",
@@ -76,14 +85,17 @@ __all__ = [
     "secede",
     "set_file_logger",
     "set_stream_logger",
+    "wait",
     "wait_for_current_tasks",
 ]
 
 #: Names that are looked up when first used, and where they are.
 _LATER = {
     "AUTO_LOGNAME": "treadle.dataflow._names",
+    "Actor": "treadle.client",
     "AppFuture": "treadle.dataflow.futures",
     "Client": "treadle.client",
+    "ClientFuture": "treadle.client",
     "ClusterExecutor": "treadle.executors.cluster",
     "Config": "treadle.config",
     "DataFlowKernel": "treadle.dataflow.dflow",
@@ -95,8 +107,10 @@ _LATER = {
     "Semaphore": "treadle.client",
     "ThreadPoolExecutor": "treadle.executors.threads",
     "Variable": "treadle.client",
+    "as_completed": "treadle.client",
     "bash_app": "treadle.app.app",
     "current_task": "treadle.client",
+    "fire_and_forget": "treadle.client",
     "get_client": "treadle.client",
     "join_app": "treadle.app.app",
     "put": "treadle.dataflow.futures",
@@ -105,6 +119,7 @@ _LATER = {
     "secede": "treadle.client",
     "set_file_logger": "treadle.log_config",
     "set_stream_logger": "treadle.log_config",
+    "wait": "treadle.client",
 }
 
 

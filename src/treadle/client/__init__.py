@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from treadle.client._actors import Actor
 from treadle.client._client import Client
 from treadle.client._events import Event
 from treadle.client._futures import ClientFuture
@@ -13,6 +14,7 @@ from treadle.client._waiting import as_completed, fire_and_forget, wait
 from treadle.errors import Reschedule
 
 __all__ = [
+    "Actor",
     "Client",
     "ClientFuture",
     "Event",
