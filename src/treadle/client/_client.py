@@ -15,7 +15,7 @@ from treadle.client import _current
 from treadle.client._control import ControlCalls
 from treadle.client._data import DataCalls
 from treadle.client._executor import ClientExecutor
-from treadle.client._tasks import TaskCalls
+from treadle.client._gets import GraphCalls
 from treadle.client._topics import TopicCalls
 
 if TYPE_CHECKING:
@@ -23,17 +23,21 @@ if TYPE_CHECKING:
     from typing import Self
 
 
-class Client(TaskCalls, DataCalls, ControlCalls, TopicCalls):
+class Client(GraphCalls, DataCalls, ControlCalls, TopicCalls):
     """A client of a scheduler.
 
-    Its calls are in `TaskCalls`, `DataCalls`, `ControlCalls` and `TopicCalls`.
+    Its calls are in `TaskCalls`, `GraphCalls`, `DataCalls`, `ControlCalls` and `TopicCalls`.
 
     Args:
-        address: where the scheduler is: its connection file, its directory, or 'unix:PATH'; None: a
-            cluster of this program's own is started, and ends with it.
+        address: where the scheduler is: its connection file, its directory, 'unix:PATH',
+            'tls://HOST:PORT', or a `ClusterExecutor` that runs; None: a cluster of this program's
+            own is started, and ends with it.
         name: what the client is called, in logs.
+        credential: the path of what proves who this is, to reach another machine; None: what the
+            connection file names.
         timeout: seconds that a scheduler somewhere else may take to answer at first.
-        asynchronous: for programs with an event loop: calls that wait give awaitables.
+        asynchronous: for programs with an event loop: calls that wait give awaitables. Await the
+            client itself, or use `async with`, to know that the scheduler is there.
         set_as_default: it is the one that is meant where none is named.
         options: of the cluster that is started; see `ClusterExecutor`.
 

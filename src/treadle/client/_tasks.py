@@ -173,23 +173,34 @@ class TaskCalls(ClientBase):
             )
             session.submit(spec, options, call)
         if self._closed:
-            for future in futures:
-                future._finish(FINISHED, None, SchedulerLost("the client has been closed"))
+            self._end_all(futures)
         return futures
 
     def _pack(
-        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], needs: dict[TaskId, None]
+        self,
+        func: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        needs: dict[TaskId, None],
+        *,
+        refs: bool = False,
     ) -> bytes | Call:
-        """A call as it travels; what it needs is added to `needs`."""
+        """A call as it travels; what it needs is added to `needs`. `refs`: see `pack_refs`."""
+        pack: Any = self._packer.pack_refs if refs else self._packer.pack
         packing.needs = needs
         try:
-            call = self._packer.pack(func, args, kwargs, partial(self._reference, needs))
+            call: bytes | Call = pack(func, args, kwargs, partial(self._reference, needs))
         finally:
             packing.needs = None
         if not isinstance(call, bytes) and call.embedded:
             for number in call.embedded:
                 needs.pop(self._session.base + number, None)
         return call
+
+    def _end_all(self, futures: Sequence[ClientFuture[Any]]) -> None:
+        """The client was closed while these were made."""
+        for future in futures:
+            future._finish(FINISHED, None, SchedulerLost("the client has been closed"))
 
     def _seal(self, data: bytes, packed: Sequence[bytes]) -> bytes:
         digest = blake2b(data, digest_size=16)
@@ -241,7 +252,7 @@ class TaskCalls(ClientBase):
         spec = wire.TaskSpec(id, name, data, tuple(needs), 0, actor, home, (), metadata)
         session.submit(spec, options, call)
         if self._closed:
-            future._finish(FINISHED, None, SchedulerLost("the client has been closed"))
+            self._end_all([future])
         return future
 
     def _reference(self, needs: dict[TaskId, None], future: Any) -> int | str | None:

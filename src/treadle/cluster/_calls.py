@@ -10,19 +10,19 @@ All of this happens in the caller's thread, since it runs code of the user's.
 
 from __future__ import annotations
 
+import io
 import pickle
 import threading
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from hashlib import blake2b
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from treadle.cluster._call_names import MISSING, TooMuch, identity, look, named_by
 from treadle.dataflow.futures import PutFuture
 from treadle.errors import SerializationError
 from treadle.serialize import CallSpec, dumps, dumps_call, encode_spec, pack
-from treadle.serialize._modules import PROTOCOL, travels_by_value
+from treadle.serialize._modules import PROTOCOL
 from treadle.wire import DIGEST_BYTES
 
 if TYPE_CHECKING:
@@ -34,11 +34,8 @@ HOIST_BYTES: Final = 256 * 1024
 _MOST_CODE: Final = 1024 * 1024
 #: Most functions whose digests are remembered.
 _FUNCTIONS: Final = 4096
-#: Most objects that are looked at for one function: beyond that it is pickled each time.
-_MOST_NAMED: Final = 2_000
 
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, complex})
-_MISSING: Final = object()
 
 #: Gives the number of the task that an argument stands for, or a key that a user chose.
 NumberOf = Callable[[Any], int | str | None]
@@ -100,13 +97,31 @@ class Call:
         self._depot.drop_data(self.uses)
 
 
-class _Ref:
-    """Stands for an object in the arguments of a call."""
+class Ref:
+    """Stands in the arguments of a call for what has this identifier: an object, or a result."""
 
-    __slots__ = ("id",)
+    __slots__ = ("id", "value")
 
     def __init__(self, id: int) -> None:
+        #: 0: it stands for a value.
         self.id = id
+        self.value: Any = None
+
+    def __reduce__(self) -> Any:
+        return itself, (self.value,)
+
+
+def itself(value: Any) -> Any:
+    """The value."""
+    return value
+
+
+#: What a pickler writes by itself, and what it asks a name for.
+_NAMED: Final = frozenset({*_PLAIN, Ref})
+
+
+def _id_of(obj: object) -> int | None:
+    return (obj.id or None) if type(obj) is Ref else None
 
 
 class _Known:
@@ -125,9 +140,9 @@ class _Known:
         """Whether all that it names is what it was."""
         for where, name, what in self.named:
             if type(where) is dict:
-                if where.get(name, _MISSING) is not what:
+                if where.get(name, MISSING) is not what:
                     return False
-            elif _look(where, name) is not what:
+            elif look(where, name) is not what:
                 return False
         return True
 
@@ -171,6 +186,30 @@ class CallPacker:
             func, digest, tuple(args), dict(kwargs), writable
         )
 
+    def pack_refs(
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        number_of: NumberOf,
+    ) -> bytes | Call:
+        """The same where there are `Ref`s among the arguments, or inside of them."""
+        known = self._known.get(id(func))
+        if known is not None and known.func() is func and (not known.named or known.is_true()):
+            digest = known.digest
+        else:
+            digest = self._digest(func, args, kwargs)
+        if digest and not kwargs and _NAMED.issuperset(map(type, args)):
+            buffer = io.BytesIO()
+            pickler = pickle.Pickler(buffer, PROTOCOL)
+            pickler.persistent_id = _id_of  # type: ignore[method-assign]
+            pickler.dump((args, {}))
+            if buffer.tell() <= self._hoist_bytes:
+                return encode_spec(CallSpec(digest, buffer.getvalue(), "", False))
+        packing = _Packing(self._depot, self._hoist_bytes, number_of)
+        packing.has_refs = True
+        return packing.pack(func, digest, args, dict(kwargs), False)
+
     def pack_rows(self, rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
         """Positional arguments of rows of a map, each on its own."""
         dump = pickle.dumps
@@ -188,7 +227,7 @@ class CallPacker:
 
     def _digest(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
         """The digest of a function that is new or has changed; empty: it goes with its call."""
-        key, keep, inner = _identity(func)
+        key, keep, inner = identity(func)
         if key is None:
             return b""
         known = self._known.get(key)
@@ -196,9 +235,9 @@ class CallPacker:
             return known.digest
         try:
             # Before it is pickled: what changes meanwhile is seen the next time.
-            named = list(_named(inner))
+            named = list(named_by(inner))
             payload = dumps(func)
-        except _TooMuch:
+        except TooMuch:
             return b""
         except KeyboardInterrupt:
             raise
@@ -224,7 +263,7 @@ class _Packing:
         self._number_of = number_of
         self._uses: dict[int, None] = {}
         self._embedded: dict[int, None] = {}
-        self._has_refs = False
+        self.has_refs = False
 
     def pack(
         self,
@@ -262,7 +301,7 @@ class _Packing:
         if isinstance(value, PutFuture):
             return self._constant(value, value._result)
         if isinstance(value, Future):
-            self._has_refs = True
+            self.has_refs = True
             if self._number_of is not None:
                 number = self._number_of(value)
                 if type(number) is int and (kept := self._depot.kept(number)) is not None:
@@ -271,13 +310,13 @@ class _Packing:
         elif type(value) is list or type(value) is tuple:
             # Such as `inputs`: only whether there is a future among them.
             if any(isinstance(item, Future) for item in value):
-                self._has_refs = True
+                self.has_refs = True
         elif type(value) is bytes and len(value) > self._hoist_bytes:
             return self._constant(value, value)
         return value
 
     def _pickled(self, value: Any) -> Any:
-        if self._has_refs or self._uses:
+        if self.has_refs or self._uses:
             return pack(value, home=False, persistent_id=self._persistent_id)
         try:
             return _without_futures(value)
@@ -285,12 +324,12 @@ class _Packing:
             if self._number_of is None:
                 raise
             # There may be a future deep inside.
-            self._has_refs = True
+            self.has_refs = True
             return pack(value, home=False, persistent_id=self._persistent_id)
 
     def _persistent_id(self, obj: Any) -> Any:
-        if type(obj) is _Ref:
-            return obj.id
+        if type(obj) is Ref:
+            return obj.id or None
         if self._number_of is not None and isinstance(obj, Future):
             number = self._number_of(obj)
             if number is not None:
@@ -301,7 +340,7 @@ class _Packing:
         """The argument, or what stands for it if it is large."""
         if type(value) in _PLAIN and type(value) not in (str, bytes):
             return value
-        if type(value) is _Ref or isinstance(value, Future):
+        if type(value) is Ref or isinstance(value, Future):
             return value
         if is_constant(value):
             return self._constant(value, value)
@@ -323,14 +362,14 @@ class _Packing:
             return value
         return self._keep(packed, constant)
 
-    def _keep(self, packed: Any, constant: object | None) -> _Ref:
+    def _keep(self, packed: Any, constant: object | None) -> Ref:
         return self._ref(self._depot.keep_data(packed, constant=constant))
 
-    def _ref(self, id: int) -> _Ref:
+    def _ref(self, id: int) -> Ref:
         if id in self._uses:
             self._depot.drop_data((id,))  # once for each call
         self._uses[id] = None
-        return _Ref(id)
+        return Ref(id)
 
     def _explain(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException
@@ -339,7 +378,7 @@ class _Packing:
 
         def without(value: Any) -> Any:
             stands_for_task = isinstance(value, Future) and self._number_of is not None
-            if type(value) is _Ref or (stands_for_task and self._number_of(value) is not None):  # type: ignore[misc]
+            if type(value) is Ref or (stands_for_task and self._number_of(value) is not None):  # type: ignore[misc]
                 return None
             return value
 
@@ -347,93 +386,6 @@ class _Packing:
             dumps_call(func, [without(a) for a in args], {k: without(v) for k, v in kwargs.items()})
         except SerializationError as better:
             raise better from error
-
-
-# --- what a function names -----------------------------------------------------------------------
-
-
-class _TooMuch(Exception):
-    """A function names more than is looked at."""
-
-
-def _identity(func: Any) -> tuple[object | None, Callable[[], Any], Any]:
-    """What a function is known by, how it is had again, and the function inside; None: by nothing.
-
-    Callables that are not functions may change at any time: they go with each call. But for those
-    that the apps put round a function, which tell so by their `__memo_func__`.
-    """
-    kind = type(func)
-    if kind is FunctionType or kind is BuiltinFunctionType or isinstance(func, type):
-        return id(func), weakref.ref(func), func
-    # Not by getattr: objects that answer to any name have no such thing.
-    inner = getattr(func, "__dict__", {}).get("__memo_func__")
-    if type(inner) is FunctionType:
-        cls, args = func.__reduce__()[:2]
-        # What it is made of is kept, so no other object can have these identities.
-        return (cls, *map(id, args)), lambda: args, inner
-    return None, lambda: None, None
-
-
-def _named(func: Any) -> Iterator[tuple[Any, ...]]:
-    """All that a function that travels by value names, and what that names: where, name, what."""
-    todo = [func]
-    seen: dict[int, None] = {}
-    count = 0
-    while todo:
-        item = todo.pop()
-        if id(item) in seen or not travels_here_by_value(item):
-            continue
-        seen[id(item)] = None
-        if isinstance(item, type):
-            todo += [vars(item)[name] for name in vars(item) if callable(vars(item)[name])]
-            continue
-        for where, name in _places(item):
-            count += 1
-            if count > _MOST_NAMED:
-                raise _TooMuch
-            what = where.get(name, _MISSING) if type(where) is dict else _look(where, name)
-            yield where, name, what
-            if type(what) is FunctionType or isinstance(what, type):
-                todo.append(what)
-
-
-def travels_here_by_value(item: Any) -> bool:
-    """Whether a function or class goes with all that it names."""
-    if type(item) is not FunctionType and not isinstance(item, type):
-        return False
-    module: object = item.__module__  # a user may have set it to anything
-    if module == "__main__" or not isinstance(module, str) or travels_by_value(module):
-        return True
-    return "<locals>" in item.__qualname__ or item.__name__ == "<lambda>"
-
-
-def _places(func: FunctionType) -> Iterator[tuple[Any, Any]]:
-    scope = func.__globals__
-    for name in _global_names(func.__code__):
-        yield scope, name
-    for cell in func.__closure__ or ():
-        yield cell, "cell_contents"
-    yield func, "__code__"
-    yield func, "__defaults__"
-    yield func, "__kwdefaults__"
-
-
-def _global_names(code: CodeType) -> list[str]:
-    # More than are globals: attributes are among them. That costs a look at each, and no mistake.
-    names = dict.fromkeys(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            names.update(dict.fromkeys(_global_names(constant)))
-    return list(names)
-
-
-def _look(where: Any, name: str) -> Any:
-    if type(where) is CellType:
-        try:
-            return where.cell_contents
-        except ValueError:
-            return _MISSING  # not bound yet
-    return getattr(where, name, _MISSING)
 
 
 def is_constant(value: Any) -> bool:

@@ -132,7 +132,7 @@ class Ledger:
                     needs = tuple([need for need in needs if need not in here])
             call = task.call
             if type(call) is not bytes:
-                needs += self._use(id, call.uses)
+                needs += self.use(id, call.uses)
                 call = call.spec
             asked = task.options
             options = 0 if asked is None else self._option(asked)
@@ -147,7 +147,7 @@ class Ledger:
 
     def submit(self, spec: wire.TaskSpec, options: wire.Options, uses: Sequence[TaskId]) -> None:
         """A new task of a client, as it goes on the wire."""
-        needs = (*spec.dependencies, *self._use(spec.id, tuple(uses)))
+        needs = (*spec.dependencies, *self.use(spec.id, tuple(uses)))
         if spec.rows:
             assert isinstance(spec.id, int)
             self.bundles.add(spec.id, len(spec.rows), spec.name)
@@ -362,7 +362,7 @@ class Ledger:
         rows = 1 if task.rows is None else len(task.rows)
         self.tell(id, error=error, text=text_of(failure), rows=rows)
 
-    def _use(self, id: TaskId, uses: tuple[TaskId, ...]) -> tuple[TaskId, ...]:
+    def use(self, id: TaskId, uses: tuple[TaskId, ...]) -> tuple[TaskId, ...]:
         """The task needs this data, which stays until it is released."""
         if uses and id not in self._uses:
             self._uses[id] = uses
@@ -436,9 +436,8 @@ class Ledger:
         rest += [id for b in self.bundles for id, part in b.parts.items() if part is not ENDED]
         if rest and self.known:
             again.append(wire.Desire(tuple(rest)))
-        if self.standing is not None:
-            again += self.standing()
         self.unacked.clear()
         if again:
             self.unacked.append((self._beat, again))
-        return again
+        # That is of this link: on the next one it is another.
+        return again if self.standing is None else [*again, *self.standing()]
