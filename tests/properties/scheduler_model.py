@@ -139,7 +139,7 @@ class World:
     """One scheduler, and all who talk to it."""
 
     def __init__(self) -> None:
-        self.scheduler = Scheduler()
+        self.scheduler = Scheduler(Policy(aside=1))
         self.now = 0.0
         self.plans: dict[wire.TaskId, Plan] = {}
         self.clients: dict[str, ClientSim] = {}

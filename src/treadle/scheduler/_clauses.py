@@ -54,6 +54,8 @@ def hindrance(books: Books, ws: WorkerState, ts: TaskState) -> str:
             return name
     if ts.options.slots and ts.options.slots > ws.slots - ws.slots_taken:
         return "slots"
+    if ws in books.queues.crowded and ws.slots_taken and not ts.nested:
+        return "crowded"
     room = books.queues.rooms.get(ws)
     return "kept" if room is not None and room.held_for is not None else ""
 
@@ -137,6 +139,12 @@ def _hindrance(books: Books, ts: TaskState, clause: str, workers: Kept, now: flo
         taken, slots = sum(ws.slots_taken for ws in workers), sum(ws.slots for ws in workers)
         needs = f", it takes {options.slots}" if options.slots > 1 else ""
         return f"{have} no room (slots taken: {taken} of {slots}{needs})"
+    if clause == "crowded":
+        waiting = sum(ws.n_aside for ws in workers)
+        return (
+            f"{have} many tasks that wait for others ({who}; {waiting}), and {'takes' if one else 'take'}"
+            " what these have submitted"
+        )
     if clause == "kept":
         return f"{are} kept free for a task that needs more ({who})"
     if clause == "":

@@ -191,6 +191,7 @@ def _remove(queues: Queues, room: Room) -> None:
         _unlink(queues, demand, room)
     ws = room.ws
     del queues.rooms[ws]
+    queues.crowded.pop(ws, None)
     host, slots = room.traits[:2]
     queues.slots -= slots
     del queues.hosts[host][ws]

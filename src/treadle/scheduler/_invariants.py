@@ -289,6 +289,7 @@ def _check_worker(books: Books, ws: WorkerState) -> None:
             _fail(ts, f"is a suspect; worker {ws.id} does not know that")
     found: dict[str, tuple[float, float]] = {
         "slots taken": (ws.slots_taken, slots),
+        "tasks aside": (ws.n_aside, sum(ws.aside.values())),
         "bytes": (ws.nbytes, sum(ts.nbytes or 0 for ts in ws.has_what)),
         "seconds of backlog": (ws.backlog_s, sum(ws.processing.values())),
         "suspects": (len(ws.suspects), len(suspects)),

@@ -44,7 +44,9 @@ def leave(ws: WorkerState, ts: TaskState) -> None:
             return
         ws.suspects.pop(ts, None)
     options = ts.options
-    if not ws.aside or not ws.aside.pop(ts, False):
+    if ws.aside and ws.aside.pop(ts, False):
+        ws.n_aside -= 1
+    else:
         ws.slots_taken -= options.slots
     if options.resources:
         _give_back(ws, options)
@@ -57,6 +59,7 @@ def step_aside(ws: WorkerState, ts: TaskState) -> None:
     """
     if not ws.aside.get(ts, False):
         ws.aside[ts] = True
+        ws.n_aside += 1
         ws.slots_taken -= ts.options.slots
         ws.suspects.pop(ts, None)
         ws.backlog_s -= ws.processing[ts]
@@ -67,6 +70,7 @@ def step_back(ws: WorkerState, ts: TaskState) -> None:
     """The task takes its slots again."""
     if ws.aside.get(ts, False):
         ws.aside[ts] = False
+        ws.n_aside -= 1
         ws.slots_taken += ts.options.slots
 
 

@@ -63,7 +63,8 @@ def has_slot(books: Books, demand: Demand, ts: TaskState, ws: WorkerState) -> bo
         and (books.policy.hold_back or not demand.feedable)
     ):
         return False
-    if demand.simple and not books.queues.held:
+    queues = books.queues
+    if demand.simple and not queues.held and not queues.crowded:
         return True
     options = demand.options
     if options.resources and not affords(ws, options):
@@ -72,7 +73,15 @@ def has_slot(books: Books, demand: Demand, ts: TaskState, ws: WorkerState) -> bo
         return False
     if demand.timed and not lives_long_enough(ws, options, books.now):
         return False
-    return not books.queues.held or _may_take(books.queues, demand, ts, ws)
+    if queues.crowded and not _may_crowd(queues, demand, ts, ws):
+        return False
+    return not queues.held or _may_take(queues, demand, ts, ws)
+
+
+def _may_crowd(queues: Queues, demand: Demand, ts: TaskState, ws: WorkerState) -> bool:
+    """Whether the task may go where many wait for others. What these wait for may: it may be what
+    they have submitted, or, if nothing runs there, anything."""
+    return ws not in queues.crowded or not ws.slots_taken or not demand.slots or ts.nested
 
 
 def _may_go(books: Books, demand: Demand, ws: WorkerState) -> bool:
@@ -104,7 +113,10 @@ def has_ahead(books: Books, demand: Demand, ts: TaskState, ws: WorkerState) -> b
         return False
     if demand.timed and ws.ends_at is not None:
         return False  # it would begin later than now
-    return not books.queues.held or _may_take(books.queues, demand, ts, ws)
+    queues = books.queues
+    if queues.crowded and not _may_crowd(queues, demand, ts, ws):
+        return False
+    return not queues.held or _may_take(queues, demand, ts, ws)
 
 
 def _may_take(queues: Queues, demand: Demand, ts: TaskState, ws: WorkerState) -> bool:

@@ -18,6 +18,8 @@ class Policy(Struct, frozen=True, kw_only=True):
         bundle_s: a bundle is cut to this much work, in seconds.
         deaths: a task that was involved in this many deaths is erred.
         beat_s: how often a worker beats.
+        aside: while so many tasks of a worker, for each of its slots, wait for others, it begins
+            what was submitted from within tasks, and else one task at a time.
         lease_s: how long a worker may be silent, or without a link, before it is given up.
         linger_s: how long a result is kept that nobody wants, but that somebody may be about to:
             a future of it was pickled.
@@ -37,6 +39,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     bundle_s: float = 0.001
     deaths: int = 3
     beat_s: float = 3.0
+    aside: int = 4
     lease_s: float = 12.0
     linger_s: float = 60.0
     latency_s: float = 0.0005

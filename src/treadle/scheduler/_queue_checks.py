@@ -28,6 +28,9 @@ def check(books: Books) -> None:
         ready = ts.code == NO_WORKER or (ts.code == WAITING and not ts.n_waiting_on)
         stands = ts in queued
         assert stands == (ready and ts.home is None), f"{ts} is {'not ' * (not stands)}queued"
+    most = books.policy.aside
+    crowded = {ws for ws in books.workers.values() if ws.n_aside >= max(1, most * ws.slots)}
+    assert set(queues.crowded) == crowded, f"{queues.crowded} are crowded; that is {crowded}"
     for ts in queues.tired:
         assert ts in queued, f"{ts} is tired of waiting and does not wait"
 

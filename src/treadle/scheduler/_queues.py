@@ -84,6 +84,8 @@ def ready(books: Books, ts: TaskState) -> None:
     queues.awake[demand] = None
     if queues.held:
         queues.fresh.update(queues.held)  # it may come before what they are kept free for
+    if queues.crowded:
+        queues.fresh.update(queues.crowded)  # it may be what is waited for there
 
 
 def withdraw(books: Books, ts: TaskState) -> None:
@@ -119,11 +121,14 @@ def set_aside(books: Books, ws: WorkerState) -> None:
     if room.held_for is not None and not fits_drained(ws, room.held_for, books.now):
         let_go(books.queues, room.held_for)
     books.queues.fresh[ws] = None
+    if ws.n_aside >= books.policy.aside * ws.slots:
+        books.queues.crowded[ws] = None
 
 
 def has_long(books: Books, ws: WorkerState, ts: TaskState) -> None:
     """A task takes its slot again, for nobody knows how long."""
     books.queues.rooms[ws].add_long(ts)
+    books.queues.fresh[ws] = None  # it may be less crowded
 
 
 def joined(books: Books, ws: WorkerState) -> None:
@@ -183,6 +188,8 @@ def _offer(books: Books) -> None:
     fresh, queues.fresh = queues.fresh, {}
     unbounded = not books.policy.hold_back
     for ws in fresh:
+        if queues.crowded and ws.n_aside < books.policy.aside * ws.slots:
+            queues.crowded.pop(ws, None)
         room = queues.rooms.get(ws)
         if room is None or not room.usable:
             continue

@@ -102,6 +102,8 @@ class Queues:
         self.unfit: dict[Demand, None] = {}
         #: Workers that are kept free for a demand.
         self.held: dict[WorkerState, None] = {}
+        #: Workers with so many tasks that wait for others that they begin little else.
+        self.crowded: dict[WorkerState, None] = {}
         #: Tasks that wait for one worker, and when to look after them: time, serial, task, entry.
         self.reserved: dict[TaskState, Reserved] = {}
         self.vigils: list[tuple[float, int, TaskState, Reserved]] = []

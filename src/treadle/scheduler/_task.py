@@ -250,6 +250,11 @@ class TaskState(Struct, eq=False, gc=False):
     # --- more than the page has --------------------------------------------------------------
 
     @property
+    def nested(self) -> bool:
+        """Whether it was submitted from within a task."""
+        return not self.rank & _FIRST_ORDER
+
+    @property
     def rows(self) -> int:
         """How many rows of a map it is: 1, but for a bundle."""
         return 1 if self.rare is None else self.rare.n_rows

@@ -49,6 +49,8 @@ class WorkerState(Struct, eq=False):
     executing: dict[TaskState, float] = field(default_factory=dict)
     #: Of these, the ones that were aside at some time: now (True), or no longer.
     aside: dict[TaskState, bool] = field(default_factory=dict)
+    #: How many are aside now.
+    n_aside: int = 0
     #: Slots taken by what it processes and by its actors; beyond `slots` work is fed ahead.
     slots_taken: int = 0
     #: Sum of the expected seconds of what it processes.

@@ -370,3 +370,60 @@ def test_a_suspect_beside_the_slots_waits_for_no_other():
     cluster.submit("ann", task("x", slots=0))
     cluster.die("x")
     assert given(cluster, "a") == ["p", "x"]
+
+
+# --- crowds ------------------------------------------------------------------------------------
+
+
+def a_crowd(most: int = 2) -> Cluster:
+    """One slot, `most` tasks that wait for others, one that runs, and more of them queued."""
+    cluster = Cluster({}, ("ann", "slot"), aside=most)
+    cluster.join("a", 2)
+    cluster.submit("ann", *[task(f"p{i}") for i in range(9)])
+    for i in range(2 * most):
+        aside(cluster, f"p{i}")
+    return cluster
+
+
+def test_a_crowd_that_waits_grows_no_more_while_anything_runs():
+    """A hundred tasks want the same lock: they do not all begin, and wait for it in a process."""
+    cluster = a_crowd()
+    assert given(cluster, "a") == ["p0", "p1", "p2", "p3", "p4"]
+    assert "many tasks that wait for others (worker a; 4)" in scheduler.explain(
+        cluster.scheduler, "p5", cluster.now
+    )
+    cluster.finish("p4")
+    assert given(cluster, "a")[4:] == ["p5"]
+
+
+def test_a_crowd_that_waits_for_something_else_grows():
+    """What it waits for may be done by a task that has not begun."""
+    cluster = a_crowd()
+    for i in range(4, 8):
+        aside(cluster, f"p{i}")
+    assert given(cluster, "a")[4:] == ["p4", "p5", "p6", "p7", "p8"]
+
+
+def test_what_a_crowd_waits_for_is_begun_in_all_slots():
+    cluster = a_crowd()
+    nested(cluster, "p0", task("c0"), task("c1"))
+    assert given(cluster, "a")[4:] == ["p4", "c0"]
+    cluster.finish("p4")
+    assert given(cluster, "a")[4:] == ["c0", "c1"]
+
+
+def test_a_crowd_that_has_gone_leaves_room():
+    cluster = a_crowd()
+    cluster.finish("p0")
+    assert given(cluster, "a")[3:] == ["p4", "p5"]
+    assert not cluster.books.queues.crowded
+
+
+def test_a_crowd_that_goes_on_leaves_room():
+    cluster = a_crowd(1)
+    assert given(cluster, "a") == ["p0", "p1", "p2"]
+    cluster.finish("p2")
+    assert given(cluster, "a") == ["p0", "p1", "p3"]
+    back(cluster, "p0")
+    cluster.finish("p3")
+    assert given(cluster, "a") == ["p0", "p1", "p4"]
