@@ -17,7 +17,7 @@ import inspect
 import pickle
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures._base import FINISHED
+from concurrent.futures._base import FINISHED, PENDING
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -26,7 +26,7 @@ from treadle import wire
 from treadle.client._current import current_client
 from treadle.client._futures import ClientFuture, is_bound, revived
 from treadle.cluster._calls import HOIST_BYTES
-from treadle.dataflow._lazy import LazyFuture
+from treadle.dataflow._lazy import LazyFuture, lock
 from treadle.errors import NoClientError, SchedulerLost
 from treadle.serialize import CallSpec, encode_spec
 
@@ -101,6 +101,14 @@ class ActorFuture(ClientFuture["Actor"]):
         """Why the actor, which was there, is there no longer."""
         remote: Any = self._remote
         return None if remote is None else remote.failure
+
+    def _reopen(self) -> None:
+        """It has failed, or was lost, and is made anew."""
+        super()._reopen()
+        if self._loss() is not None:
+            with lock:
+                self._remote = None
+                self._state = PENDING
 
     def bring(self, then: Callable[[], None]) -> None:
         """An actor stays where it is: call this once it is there."""

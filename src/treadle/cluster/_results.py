@@ -150,6 +150,11 @@ class RemoteResult:
     # --- from any thread ---------------------------------------------------------------------
 
     @property
+    def is_gone(self) -> bool:
+        """Whether it will never be there again."""
+        return self._state is _State.gone
+
+    @property
     def failure(self) -> BaseException | None:
         """Why it is gone; None: it is not. To make an exception may be code of the user's."""
         error = self._error

@@ -100,7 +100,8 @@ def retried(b: Ledger, message: wire.Retried) -> None:
 
 
 def _reopen(b: Ledger, id: TaskId, rows: int) -> bool:
-    if b.wants.get(id) is ENDED:
+    was = b.wants.get(id)
+    if was is ENDED or getattr(was, "is_gone", False):  # or it had ended well, and was lost
         b.wants[id] = str(id)[:512]
         return True
     bundle = b.bundles.find(id)
