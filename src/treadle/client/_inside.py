@@ -15,12 +15,14 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from treadle import wire
 from treadle.client import _current
 from treadle.client._client import Client
 from treadle.cluster import _task_here, _wanting
 from treadle.cluster._homes import DialledHome
 from treadle.cluster._security import Identity
 from treadle.cluster._task_here import TaskHere, rejoin, secede
+from treadle.dataflow._lazy import LazyFuture
 from treadle.errors import NoClientError, ResultLost
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ __all__ = ["TaskHere", "current_task", "get_client", "rejoin", "secede"]
 #: with its process alone; what the task wanted is nobody's then.
 _HERE_S: Final = 0.5
 _ELSEWHERE_S: Final = 10.0
+#: How long it may take to hear that something lingers.
+_HEARD_S: Final = 5.0
 _ENDED: Final = "the task that wanted it has ended"
 
 
@@ -87,7 +91,19 @@ class SlotClient(Client):
             _end(future)
         if ids:
             self._session.depot.drop_data(tuple([id for id in ids if isinstance(id, int)]))
+        were_pickled = bool(self._pickled)
         self._session.inbox.call(partial(self._let_go_of, ids))
+        if were_pickled:
+            self._wait_until_heard()
+
+    def _wait_until_heard(self) -> None:
+        """The outcome goes another way: who finds a future in it must not be first."""
+        heard: LazyFuture[Any] = LazyFuture()
+        self._session.request(lambda ask: wire.Muster(ask, 0), heard.set_result)
+        try:
+            heard.result(_HEARD_S)
+        except TimeoutError:
+            return
 
     def _let_go_of(self, ids: list[TaskId]) -> None:
         """On the engine thread. Sent at once: the process may be ended when its outcome is told."""
