@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 import treadle
 from treadle import Client
 
@@ -59,6 +61,13 @@ def test_what_the_guide_offers_in_place_of_it_is_there() -> None:
         if home is not None and attribute and not hasattr(home, attribute):
             missing.append(name)
     assert missing == []
+
+
+def test_collections_of_dask_are_computed_by_a_client() -> None:
+    delayed = pytest.importorskip("dask").delayed
+    with Client(slots=2) as client:
+        parts = [delayed(pow)(number, 2) for number in range(10)]
+        assert delayed(sum)(parts).compute(scheduler=client) == 285
 
 
 def test_each_row_says_where_or_that_it_is_not_here() -> None:
