@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from treadle import wire
 from treadle.client import _current
+from treadle.client._actors import CallFuture
 from treadle.client._client import Client
 from treadle.cluster import _task_here, _wanting
 from treadle.cluster._homes import DialledHome
@@ -86,13 +87,15 @@ class SlotClient(Client):
         with self._lock:
             ids = list(self._table)
             self._table.clear()
+        # What it has told actors to do is done, though it did not wait for that.
+        calls = tuple([future.id for future in self._heard_of if type(future) is CallFuture])
         self._heard_of.clear()
         for future in alive:
             _end(future)
         if ids:
             self._session.depot.drop_data(tuple([id for id in ids if isinstance(id, int)]))
         were_pickled = bool(self._pickled)
-        self._session.inbox.call(partial(self._let_go_of, ids))
+        self._session.inbox.call(partial(self._let_go_of, ids, calls))
         if were_pickled:
             self._wait_until_heard()
 
@@ -105,9 +108,11 @@ class SlotClient(Client):
         except TimeoutError:
             return
 
-    def _let_go_of(self, ids: list[TaskId]) -> None:
+    def _let_go_of(self, ids: list[TaskId], calls: tuple[TaskId, ...]) -> None:
         """On the engine thread. Sent at once: the process may be ended when its outcome is told."""
         session = self._session
+        if calls:
+            session.ledger.say(wire.FireAndForget(calls))
         _wanting.forget(session.ledger, ids, self._pickled)
         self._sweep()  # of these, too, some may have been pickled
         self._pickled.clear()
