@@ -36,6 +36,14 @@ def deep(n):
     return 0 if n == 0 else 1 + get_client().submit(deep, n - 1).result()
 
 
+def outer(x):
+    return get_client().submit(inc, x)
+
+
+def wait_for_sleep(path):
+    return get_client().submit(sleep, path).result()
+
+
 #: Of a process that runs tasks: futures that outlive their task.
 KEPT = {}
 

@@ -25,8 +25,11 @@ from tests.integration.inside_tasks import (
     keep_value,
     later,
     look_at,
+    outer,
     sleep,
+    wait_for_sleep,
 )
+from tests.integration.test_cluster_standalone import Programs
 from treadle.client import Client, current_task, get_client, rejoin, secede
 from treadle.errors import NoClientError, Reschedule
 
@@ -285,6 +288,12 @@ def test_futures_may_be_results(client):
     assert client.gather(futures["more"]) == [1, 2, 3]
 
 
+def test_a_future_that_is_a_result_can_be_used_whenever_it_arrives(client):
+    for n in range(50):
+        future = client.submit(lambda n: get_client().submit(inc, n, pure=False), n)
+        assert future.result(20).result(20) == n + 1
+
+
 def test_futures_of_a_task_are_arguments_of_others(client):
     def attempt():
         here = get_client()
@@ -365,3 +374,35 @@ def test_what_tasks_log_is_in_the_log_of_their_worker(client):
 
     client.submit(attempt).result(20)
     until(lambda: "look at this" in str(client.get_worker_logs()))
+
+
+# --- over networks -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A client of a scheduler and a worker that know each other by TLS alone."""
+    programs = Programs(tmp_path)
+    try:
+        programs.scheduler("--tls", "--address", "127.0.0.1")
+        credential = ("--credential", f"{programs.file}.worker.pem")
+        programs.worker("--address", "127.0.0.1", *credential, file=programs.over_network_alone())
+        with Client(programs.file) as client:
+            yield client
+    finally:
+        programs.end()
+
+
+def test_over_a_network_tasks_have_clients_too(elsewhere):
+    assert elsewhere.submit(fib, 6).result(40) == 8
+    assert elsewhere.submit(outer, 5).result(20).result(20) == 6
+
+
+def test_over_a_network_too_what_a_cancelled_task_waited_for_is_stopped(elsewhere, tmp_path):
+    path = tmp_path / "began"
+    future = elsewhere.submit(wait_for_sleep, path)
+    until(path.exists, 30)
+    child = psutil.Process(int(path.read_text()))
+    future.cancel()
+    until(lambda: gone(child), 30)
+    assert elsewhere.submit(inc, 1).result(20) == 2

@@ -190,6 +190,26 @@ def test_a_block_has_one_certificate_for_all_its_workers(kind, tmp_path):
 
 
 @both_loops
+def test_a_worker_s_certificate_is_good_for_the_clients_of_its_tasks_alone(kind, tmp_path):
+    async def main() -> None:
+        async with house(tmp_path) as place:
+            worker = place.issue("worker", "block-3")
+            for id in ("block-3/task-1-ab", "block-3/node-1/task-1-ab"):
+                link, ear = await place.dial(worker, me=this_party("client", id, RUN))
+                assert place.links[-1].peer == f"client/{id}"
+                link.close()
+                await until(lambda ear=ear: ear.ends)
+            for id in ("block-3", "block-30/task-1-ab", "client/me", "me", "x/block-3/task-1-ab"):
+                text = await refusal(place, worker, me=this_party("client", id, RUN))
+                assert "its certificate is that of 'worker/block-3'" in text
+            client = place.issue("client", "block-3")
+            me = this_party("worker", "block-3/task-1-ab", RUN)
+            assert "'client/block-3', which is not" in await refusal(place, client, me=me)
+
+    run_on(kind, main())
+
+
+@both_loops
 def test_who_is_not_the_one_that_was_dialled_is_not_spoken_to(kind, tmp_path):
     async def main() -> None:
         said: list[Link] = []
