@@ -48,7 +48,9 @@ class _Topic:
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
         self.name = name
-        #: The number of the last message that was heard; None: none yet. The engine thread's.
+        #: What comes is for this handler, and not for one before it. The engine thread's, as `last`.
+        self.has_begun = False
+        #: The number of the last message that was heard; None: any may be the first.
         self.last: int | None = None
         self._client = client
         self._handler = handler
@@ -64,6 +66,8 @@ class _Topic:
     def hear(self, message: wire.Announced) -> None:
         """A message has come. On the engine thread."""
         last = self.last
+        if not self.has_begun:
+            return
         if last is not None:
             if message.number <= last:
                 return
@@ -176,11 +180,13 @@ class Subscriptions:
         self._topics[topic.name] = topic
         if old is not None:
             old.end()
-            topic.last = old.last
+            topic.has_begun, topic.last = old.has_begun, old.last
 
         def known(reply: Any) -> None:
-            if reply is not None and topic.last is None:
-                topic.last = reply.value
+            if reply is None:
+                self._topics.pop(topic.name, None)
+            elif not topic.has_begun:
+                topic.has_begun, topic.last = True, reply.value
             answer.set_result(reply)
 
         session = self._client._session
@@ -191,8 +197,7 @@ class Subscriptions:
         topic = self._topics.pop(name, None)
         if topic is not None:
             topic.end()
-            session.ledger.say(wire.Unsubscribe(name))
-            session.touch()
+            session.ask(lambda ask: wire.Unsubscribe(name, ask), lambda reply: None)
         ended.set_result(topic is not None)
 
     def _announced(self, message: wire.Announced) -> None:
@@ -206,4 +211,5 @@ class Subscriptions:
             topic.last = None
 
     def _standing(self) -> list[wire.Message]:
-        return [wire.Subscribe(topic.name, topic.last) for topic in tuple(self._topics.values())]
+        topics = tuple(self._topics.values())
+        return [wire.Subscribe(topic.name, topic.last) for topic in topics if topic.has_begun]

@@ -106,6 +106,9 @@ def cancelled(b: Ledger, message: wire.Cancelled) -> None:
             bundle.tell(id, rows, None)
             b.tell(id, cancelled=True, text=message.reason, rows=rows)
             b.tidy(bundle)
+    elif bundle is not None and not b.is_of_kernel(id) and bundle.revoke(int(id), rows):
+        b.tell(id, cancelled=True, text=message.reason, rows=rows)
+        b.tidy(bundle)
 
 
 def lost(b: Ledger, message: wire.Lost) -> None:
@@ -226,7 +229,9 @@ def attached(b: Ledger, message: wire.Attached) -> None:
         return
     if not b.attached:  # else we went ahead, or it is told twice
         b.attached = True
-        b.out = [*b.again(), *b.out]
+        again = b.again()
+        b.unacked.clear()  # it is about to be sent, and stands there again then
+        b.out = [*again, *b.out]
     b.news.append(message)
 
 

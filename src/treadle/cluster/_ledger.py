@@ -78,8 +78,9 @@ class Ledger:
         self.unacked: deque[tuple[int, list[Message]]] = deque()
         #: Requests without an answer.
         self.asks: dict[int, Message] = {}
-        #: What is said at the end of what is said again on each new link.
+        #: What is said on each new link, behind what is said again.
         self.standing: Callable[[], list[Message]] | None = None
+        self._is_new_link = False
         #: Of a client inside of a task: which one that is.
         self.parent: Callable[[], TaskId | None] | None = None
         #: Told of a kernel's tasks, of calls, and all else that was said; the shell takes them.
@@ -235,10 +236,14 @@ class Ledger:
         """All that is to be sent now; nothing without a scheduler that knows us."""
         if self._batch:
             self._close()
-        if not self.out or not self.attached:
+        if not self.attached or not (self.out or self._is_new_link):
             return []
         out, self.out = self.out, []
-        self.unacked.append((self._beat, out))
+        if out:
+            self.unacked.append((self._beat, out))
+        if self._is_new_link and self.standing is not None:
+            self._is_new_link = False
+            out = [*out, *self.standing()]  # of this link: on the next one it is another
         return out
 
     def beat(self) -> Message:
@@ -439,5 +444,5 @@ class Ledger:
         self.unacked.clear()
         if again:
             self.unacked.append((self._beat, again))
-        # That is of this link: on the next one it is another.
-        return again if self.standing is None else [*again, *self.standing()]
+        self._is_new_link = self.standing is not None
+        return again

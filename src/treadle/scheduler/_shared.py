@@ -102,6 +102,8 @@ class Reader(Struct, eq=False, gc=False):
 
     #: The newest there was when it came.
     start: int
+    #: The request that made it a reader; 0: it did not ask.
+    ask: int = 0
     #: It has a new link, and has not said yet what it missed.
     paused: bool = False
 

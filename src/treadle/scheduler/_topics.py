@@ -54,30 +54,38 @@ def recall(books: Books, client: ClientState, desk: Desk, message: wire.Recall) 
 
 def subscribe(books: Books, client: ClientState, message: wire.Subscribe) -> None:
     """Tell this client what is announced from now on, and what it missed."""
-    topic = _topic(books, message.topic)
-    reader = topic.readers.get(client)
-    after = message.after
-    if reader is None:
-        reader = topic.readers[client] = Reader(topic.number)
-        desk_of(client).topics[topic.name] = topic
-        until = topic.number
-    elif reader.paused:
-        until = topic.number
-    else:
-        until = reader.start  # all after that it has been told by this link
-    reader.paused = False
-    for number, data in _between(topic, reader.start if after is None else after, until):
-        books.send(client, Announced(topic.name, number, data))
+    desk = desk_of(client)
+    topic = desk.topics.get(message.topic)
+    if message.ask > desk.asked:
+        desk.asked = message.ask
+        if topic is not None:
+            topic.readers[client].ask = message.ask
+    elif message.ask and (topic is None or topic.readers[client].ask != message.ask):
+        tell(books, client, message.ask)  # it came again, and was undone since
+        return
+    if topic is None:
+        topic = desk.topics[message.topic] = _topic(books, message.topic)
+        topic.readers[client] = Reader(topic.number, message.ask)
+    reader = topic.readers[client]
     if message.ask:
-        tell(books, client, message.ask, topic.number)
+        tell(books, client, message.ask, reader.start)
+    if reader.paused:
+        reader.paused = False
+        after = reader.start if message.after is None else message.after
+        for number, data in _after(topic, after):
+            books.send(client, Announced(topic.name, number, data))
 
 
 def unsubscribe(books: Books, client: ClientState, message: wire.Unsubscribe) -> None:
     """Tell it no longer."""
-    topic = desk_of(client).topics.pop(message.topic, None)
-    if topic is not None:
-        del topic.readers[client]
-        left(books, topic)
+    desk = desk_of(client)
+    if message.ask > desk.asked:
+        desk.asked = message.ask
+        topic = desk.topics.pop(message.topic, None)
+        if topic is not None:
+            del topic.readers[client]
+            left(books, topic)
+    tell(books, client, message.ask)
 
 
 def link_lost(desk: Desk, client: ClientState) -> None:
@@ -92,13 +100,10 @@ def left(books: Books, topic: Topic) -> None:
         del books.shared.topics[topic.name]
 
 
-def _between(topic: Topic, after: int, until: int) -> list[tuple[int, bytes]]:
+def _after(topic: Topic, number: int) -> list[tuple[int, bytes]]:
     first = topic.number - len(topic.messages) + 1
-    begin = max(after + 1, first)
-    if begin > until:
-        return []
-    rows = islice(topic.messages, begin - first, until + 1 - first)
-    return list(enumerate(rows, begin))
+    begin = max(number + 1, first)
+    return list(enumerate(islice(topic.messages, begin - first, None), begin))
 
 
 def _topic(books: Books, name: str) -> Topic:

@@ -181,9 +181,10 @@ class Recall(Message, frozen=True, gc=False):
 
 
 class Subscribe(Message, frozen=True, gc=False):
-    """Tell me what is announced from now on, or (again, on a new link) what came after a number.
+    """Tell me what is announced from now on, or (`ask` 0: on a new link) what came after a number.
 
-    Answer, if there is a number `ask`: the number of the newest that is announced before.
+    Answer: the newest number there was when I first said so. What is `Announced` before that answer
+    is not meant for this subscription.
     """
 
     topic: Name
@@ -192,9 +193,10 @@ class Subscribe(Message, frozen=True, gc=False):
 
 
 class Unsubscribe(Message, frozen=True, gc=False):
-    """Tell me no longer."""
+    """Tell me no longer. Answer: nothing."""
 
     topic: Name
+    ask: Serial = 0
 
 
 class Announced(Message, frozen=True, gc=False):
