@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
 from concurrent.futures import CancelledError
 
@@ -12,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.integration.client_cases import cluster_of, twice
+from tests.integration.client_clusters import cluster_of, twice
 from tests.integration.cluster_cases import until
 from treadle.client import Client
 from treadle.errors import ResultLost, TreadleError, UnsupportedFeatureError
@@ -39,8 +40,8 @@ def alone():
 
 
 def begin(path):
-    """Tells that it runs, and waits until it is stopped."""
-    path.touch()
+    """Tells that it runs, and waits until it is stopped, in no code but this."""
+    os.close(os.open(path, os.O_CREAT))
     while True:
         time.sleep(0.01)
 
@@ -100,7 +101,7 @@ def test_frames_go_from_the_outermost_in(alone, tmp_path):
 
 def test_code_that_lets_nobody_else_run_tells_too(alone, tmp_path):
     def count(path):
-        path.touch()
+        os.close(os.open(path, os.O_CREAT))
         return sum(range(10**11))  # one call, which holds the interpreter
 
     future = alone.submit(count, tmp_path / "began")
@@ -286,6 +287,53 @@ def test_what_run_raises_is_raised_returned_or_left_out(client):
         client.run(fail_on_a, on_error="stop")
 
 
+def test_run_ends_when_its_worker_has_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr("treadle.client._control._LOOK_S", 0.2)
+    with cluster_of(tmp_path, "stays", "goes") as cluster:
+        futures = cluster.client.run(begin, tmp_path / "x", workers="goes", wait=False)
+        until((tmp_path / "x").exists)
+        futures["goes"].cancel()
+        (goes,) = [p for p in cluster.programs.all if "goes" in p.args]
+
+        def end_worker():
+            until((tmp_path / "began").exists)
+            goes.kill()
+
+        killer = threading.Thread(target=end_worker)
+        killer.start()
+        answers = cluster.client.run(begin_on_one, tmp_path / "began", on_error="return")
+        killer.join()
+        assert answers["stays"] == "stays"
+        assert "worker goes has gone" in str(answers["goes"])
+
+
+def begin_on_one(path):
+    if os.environ["TREADLE_WORKER_ID"] == "goes":
+        begin(path)
+    return "stays"
+
+
+def test_what_no_wire_would_take_is_an_error_at_once(client):
+    for call, text in [
+        (lambda: client.wait_for_workers(1, timeout=-1), "timeout=-1"),
+        (lambda: client.wait_for_workers(2**40), "n_workers"),
+        (lambda: client.wait_for_workers(1, timeout=float("nan")), "timeout=nan"),
+        (lambda: client.nthreads("x" * 2_000), "1 to 1000 characters"),
+        (lambda: client.processing([]), "name one at least"),
+        (lambda: client.run(twice, 1, workers=[5]), "not 5"),
+        (lambda: client.explain(""), "a key"),
+        (lambda: client.get_worker_logs(0), "n=0"),
+        (lambda: client.get_versions(packages=[""]), "packages"),
+        (lambda: client.retire_workers(None), "name the workers"),
+        (lambda: client.restart(timeout="soon"), "timeout='soon'"),
+        (lambda: client.scatter(1, broadcast=2**40), "broadcast"),
+        (lambda: client.scatter(1, timeout=-1), "timeout=-1"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            call()
+    assert client.run(twice, 1, workers="a") == {"a": 2}
+
+
 def test_coroutine_functions_are_awaited_there(client):
     async def soon(x):
         await asyncio.sleep(0.01)
@@ -388,6 +436,11 @@ def test_who_retires_leaves_its_data_to_others(tmp_path):
         results = client.map(twice, range(5), workers="a")
         given = client.scatter(np.arange(1_000_000), workers="a")
         assert client.gather(results) == [0, 2, 4, 6, 8]
+        busy = running(client, tmp_path / "busy", workers="a")
+        with pytest.raises(TimeoutError, match="a have not gone after 0.3 s"):
+            client.retire_workers("a", timeout=0.3)
+        assert busy.status == "pending"
+        busy.cancel()
         assert client.retire_workers("a", timeout=20) == ["a"]
         assert list(client.nthreads()) == ["b"]
         assert {name for names in client.who_has().values() for name in names} == {"b"}

@@ -10,7 +10,7 @@ from collections import OrderedDict, namedtuple
 import numpy as np
 import pytest
 
-from tests.integration.client_cases import cluster_of, twice
+from tests.integration.client_clusters import cluster_of, twice
 from tests.integration.cluster_cases import until
 from tests.leaks import open_descriptors
 from treadle.client import Client, ClientFuture
@@ -134,7 +134,7 @@ def test_a_broadcast_is_everywhere_when_it_returns(client, cluster):
 def test_more_copies_than_there_are_workers_are_one_on_each(client, cluster):
     future = client.scatter("much wanted", broadcast=10)
     assert holders(client, future) == cluster.names
-    other = client.submit(twice, 1)
+    other = client.submit(twice, 1, workers="a")
     client.replicate(other, n=7, workers=["a", "b"])
     assert holders(client, other) == ["a", "b"]
 

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.integration.client_cases import cluster_of, fail, twice
+from tests.integration.client_clusters import cluster_of, fail, twice
 from tests.integration.cluster_cases import until
 from treadle.client import Client, ClientFuture
 from treadle.errors import TreadleError
@@ -148,8 +148,10 @@ def test_what_makes_no_sense_is_an_error_at_once(client):
         client.publish_dataset(1, 2, name="x")
     with pytest.raises(ValueError, match="nothing is given"):
         client.publish_dataset()
-    with pytest.raises(ValueError, match="not 5"):
+    with pytest.raises(ValueError, match="the name of a dataset: .* not 5"):
         client.get_dataset(5)
+    with pytest.raises(ValueError, match="1 to 1000 characters"):
+        client.publish_dataset(1, name="x" * 2_000)
     with pytest.raises(ValueError, match="scatter what is large"):
         client.publish_dataset(bytes(9 << 20), name="large")
     with Client(slots=1) as stranger, pytest.raises(ValueError, match="another client"):

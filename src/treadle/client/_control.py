@@ -8,9 +8,11 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from treadle import wire
-from treadle.client._base import ClientBase, Flow, names_of
+from treadle.client._base import ClientBase, Flow
+from treadle.client._checks import checked_count, checked_name, checked_names, checked_seconds
+from treadle.client._flows import Pending
 from treadle.client._futures import ClientFuture
-from treadle.client._gates import all_done
+from treadle.client._gates import gate_of
 from treadle.client._nests import each
 from treadle.cluster._ledger import CALLS
 from treadle.cluster._versions import versions_here
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 #: An answer takes so much longer than what was asked for may.
 _MORE_S: Final = 30.0
+#: So often it is looked whether the workers are still there that a call runs on.
+_LOOK_S: Final = 5.0
+#: What a worker may be that is given something to run.
+_RUNS: Final = ("running", "paused")
 _ON_ERROR: Final = ("raise", "return", "ignore")
 _NUMBERED: Final = re.compile(r".*-([0-9a-f]{1,6})-([0-9]{12,13})", re.DOTALL)
 
@@ -62,9 +68,9 @@ class ControlCalls(ClientBase):
         """
         ids = None
         if futures is not None or keys:
-            named = (*each(futures, ClientFuture), *each(futures, str), *names_of(keys))
+            named = (*each(futures, ClientFuture), *each(futures, str), *keys)
             ids = tuple(map(self._id_of, named))
-        return self._do(self._call_stack(ids, names_of(workers)))
+        return self._do(self._call_stack(ids, checked_names(workers)))
 
     def _call_stack(
         self, ids: tuple[TaskId, ...] | None, workers: tuple[str, ...]
@@ -90,6 +96,7 @@ class ControlCalls(ClientBase):
         for mine in self._all():
             if mine.key == future:
                 return mine.id
+        checked_name("a key", future)
         # A key that was made of a number; what users choose does not look like that.
         numbered = _NUMBERED.fullmatch(future)
         if numbered is not None and int(numbered[2]) >= CALLS:
@@ -100,13 +107,13 @@ class ControlCalls(ClientBase):
 
     def processing(self, workers: str | Sequence[str] | None = None) -> dict[str, list[str]]:
         """The keys of what these workers (None: all) have been given to do, in that order."""
-        names = names_of(workers)
+        names = checked_names(workers)
         flow: Flow[dict[str, list[str]]] = self._ask(lambda ask: wire.Processing(ask, names))
         return self._do(flow)
 
     def nthreads(self, workers: str | Sequence[str] | None = None) -> dict[str, int]:
         """How many tasks each of these workers (None: all) runs at a time: its slots."""
-        return self._do(self._nthreads(names_of(workers)))
+        return self._do(self._nthreads(checked_names(workers)))
 
     def ncores(self, workers: str | Sequence[str] | None = None) -> dict[str, int]:
         """The same as `nthreads`."""
@@ -135,9 +142,8 @@ class ControlCalls(ClientBase):
         Raises:
             TimeoutError: they are not, in so many seconds.
         """
-        if type(n_workers) is not int or n_workers < 0:
-            raise ValueError(f"n_workers={n_workers!r}: give a whole number of at least 0")
-        return self._do(self._wait_for_workers(n_workers, timeout))
+        count = checked_count("n_workers", n_workers)
+        return self._do(self._wait_for_workers(count, checked_seconds("timeout", timeout)))
 
     def _wait_for_workers(self, count: int, timeout: float | None) -> Flow[int]:
         patience = None if timeout is None else timeout + _MORE_S
@@ -163,10 +169,23 @@ class ControlCalls(ClientBase):
                 was done.
             TimeoutError: they have not gone in so many seconds; they go all the same.
         """
-        return self._do(self._retire(names_of(workers), timeout))
+        if workers is None:
+            raise ValueError(
+                "retire_workers(): name the workers; without any no work could be done"
+            )
+        names = checked_names(workers)
+        return self._do(self._retire(names, checked_seconds("timeout", timeout)))
 
     def _retire(self, workers: tuple[str, ...], timeout: float | None) -> Flow[list[str]]:
-        yield from self._ask(lambda ask: wire.Retire(ask, workers, careful=True), timeout)
+        ask = self._ask(lambda ask: wire.Retire(ask, workers, careful=True), timeout)
+        try:
+            yield from ask
+        except TimeoutError:
+            names = ", ".join(workers[:10])
+            raise TimeoutError(
+                f"retire_workers: {names} have not gone after {timeout:g} s; they take nothing new, "
+                f"and go when what runs there has ended and their data is elsewhere"
+            ) from None
         return list(workers)
 
     def restart(self, timeout: float | None = 60.0, *, wait_for_workers: bool = True) -> None:
@@ -181,6 +200,7 @@ class ControlCalls(ClientBase):
         Raises:
             TimeoutError: they are not.
         """
+        timeout = checked_seconds("timeout", timeout)
         return self._do(self._restart(timeout if wait_for_workers else 0.0, wait_for_workers))
 
     def _restart(self, timeout: float | None, waits: bool) -> Flow[None]:
@@ -216,7 +236,7 @@ class ControlCalls(ClientBase):
         """
         if on_error not in _ON_ERROR:
             raise ValueError(f"on_error={on_error!r}: give {', '.join(map(repr, _ON_ERROR))}")
-        return self._do(self._run(function, args, kwargs, names_of(workers), wait, on_error))
+        return self._do(self._run(function, args, kwargs, checked_names(workers), wait, on_error))
 
     def _run(
         self,
@@ -229,14 +249,14 @@ class ControlCalls(ClientBase):
     ) -> Flow[dict[str, Any]]:
         me: Any = self
         infos = yield from self._infos(workers)
-        there = [name for name, info in infos.items() if workers or info["status"] != "absent"]
-        futures = {}
+        there = [n for n, info in infos.items() if workers or info["status"] in _RUNS]
+        futures: dict[str, ClientFuture[Any]] = {}
         for name in there:
             options = wire.Options(slots=0, workers=(name,))
             futures[name] = me._submit(function, args, kwargs, None, options, False)
         if not wait:
             return futures
-        yield from all_done(list(futures.values()), bring=True)
+        yield from self._all_run(futures)
         results: dict[str, Any] = {}
         for name, future in futures.items():
             try:
@@ -247,6 +267,20 @@ class ControlCalls(ClientBase):
                 if on_error == "return":
                     results[name] = error
         return results
+
+    def _all_run(self, futures: Mapping[str, ClientFuture[Any]]) -> Flow[None]:
+        """Wait for calls, each of which can run on one worker alone."""
+        gate = gate_of(list(futures.values()), bring=True)
+        while True:
+            try:
+                yield Pending(gate, _LOOK_S)
+            except TimeoutError:
+                # A task waits for a worker for ever; nobody tells us when one has gone.
+                infos = yield from self._infos(())
+                for name in futures.keys() - infos.keys():
+                    self.cancel([futures[name]], reason=f"worker {name} has gone")
+            else:
+                return
 
     def run_on_scheduler(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> NoReturn:
         """There is no such thing.
@@ -271,7 +305,8 @@ class ControlCalls(ClientBase):
 
         What tasks print is not in them: it is shown by their client, and kept in the run directory.
         """
-        return self._do(self._worker_logs(n or 0, names_of(workers)))
+        most = 0 if n is None else checked_count("n", n, least=1)
+        return self._do(self._worker_logs(most, checked_names(workers)))
 
     def _worker_logs(
         self, most: int, workers: tuple[str, ...]
@@ -281,7 +316,7 @@ class ControlCalls(ClientBase):
 
     def get_scheduler_logs(self, n: int | None = None) -> list[tuple[str, str]]:
         """The newest `n` (None: all that are kept) lines of the scheduler's log: (level, line)."""
-        return self._do(self._scheduler_logs(n or 0))
+        return self._do(self._scheduler_logs(0 if n is None else checked_count("n", n, least=1)))
 
     def _scheduler_logs(self, most: int) -> Flow[list[tuple[str, str]]]:
         answers = yield from self._inquire("logs", (), most=most, scheduler=True)
@@ -302,7 +337,8 @@ class ControlCalls(ClientBase):
         Raises:
             ValueError: they differ; the text is a table of them.
         """
-        return self._do(self._versions(check, tuple(packages)))
+        names = tuple([checked_name("packages", name) for name in packages])
+        return self._do(self._versions(check, names))
 
     def _versions(self, check: bool, packages: tuple[str, ...]) -> Flow[dict[str, dict[str, Any]]]:
         here = versions_here(packages)

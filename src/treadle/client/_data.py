@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from treadle import wire
-from treadle.client._base import Flow, names_of
+from treadle.client._checks import checked_count, checked_names, checked_seconds, runs_of
 from treadle.client._datasets import DatasetCalls
 from treadle.client._flows import left, until
 from treadle.client._futures import ClientFuture
@@ -17,6 +17,7 @@ from treadle.errors import TreadleError
 from treadle.serialize import pack
 
 if TYPE_CHECKING:
+    from treadle.client._base import Flow
     from treadle.cluster._upload import Parcel
     from treadle.wire import TaskId
 
@@ -58,8 +59,10 @@ class DataCalls(DatasetCalls):
             TimeoutError: it is not there in time, perhaps because there is no worker.
         """
         copies = _copies(broadcast)
+        names = checked_names(workers)
+        timeout = checked_seconds("timeout", timeout)
         values, shaped = _taken_apart(data)
-        flow = self._scatter(values, names_of(workers), copies, hash, timeout)
+        flow = self._scatter(values, names, copies, hash, timeout)
         return self._do(_then(flow, shaped))
 
     def _scatter(
@@ -102,7 +105,7 @@ class DataCalls(DatasetCalls):
     ) -> Flow[None]:
         """See to it that data is on more workers, or on these, where it was given before."""
         try:
-            yield from self._copy(tuple(f.id for f in futures), copies, workers, timeout)
+            yield from self._copy([f.id for f in futures], copies, workers, timeout)
         except TreadleError as error:
             raise TimeoutError(f"scatter: not all copies are there: {error}") from None
 
@@ -167,9 +170,10 @@ class DataCalls(DatasetCalls):
             TreadleError: one cannot be copied.
             TimeoutError: they are not there in time.
         """
-        if n is not None and (type(n) is not int or n < 1):
-            raise ValueError(f"n={n!r}: give a whole number of at least 1, or None for all")
-        return self._do(self._replicate(self._of(futures), n or 0, names_of(workers), timeout))
+        copies = 0 if n is None else checked_count("n", n, least=1)
+        names = checked_names(workers)
+        timeout = checked_seconds("timeout", timeout)
+        return self._do(self._replicate(self._of(futures), copies, names, timeout))
 
     def _replicate(
         self,
@@ -179,19 +183,24 @@ class DataCalls(DatasetCalls):
         timeout: float | None,
     ) -> Flow[None]:
         end = until(timeout)
-        yield from all_done(futures, left(end))
-        ids = tuple(dict.fromkeys(future.id for future in futures))
-        if ids:
-            yield from self._copy(ids, copies, workers, left(end))
+        ids = list(dict.fromkeys(future.id for future in futures))
+        try:
+            yield from all_done(futures, left(end))
+            if ids:
+                yield from self._copy(ids, copies, workers, left(end))
+        except TimeoutError:
+            raise TimeoutError(_late("replicate", "copied", futures, timeout)) from None
 
     def _copy(
-        self, ids: tuple[TaskId, ...], copies: int, workers: tuple[str, ...], timeout: float | None
+        self, ids: list[TaskId], copies: int, workers: tuple[str, ...], timeout: float | None
     ) -> Flow[None]:
+        end = until(timeout)
         if copies > 1:  # on more than there are, nobody can have it
-            there = yield from self._ask(lambda ask: wire.Inquire(ask, "info"), timeout)
+            there = yield from self._ask(lambda ask: wire.Inquire(ask, "info"), left(end))
             taking = [n for n, info in there.items() if info["status"] in ("running", "paused")]
             copies = max(1, min(copies, len([n for n in taking if not workers or n in workers])))
-        yield from self._ask(lambda ask: wire.Replicate(ask, ids, copies, workers), timeout)
+        for run in runs_of(ids):
+            yield from self._ask(_replication(run, copies, workers), left(end))
 
     def rebalance(
         self,
@@ -208,7 +217,8 @@ class DataCalls(DatasetCalls):
             timeout: seconds until that must be done; None: any.
         """
         mine = None if futures is None else self._of(futures)
-        return self._do(self._rebalance(mine, names_of(workers), timeout))
+        timeout = checked_seconds("timeout", timeout)
+        return self._do(self._rebalance(mine, checked_names(workers), timeout))
 
     def _rebalance(
         self,
@@ -217,12 +227,14 @@ class DataCalls(DatasetCalls):
         timeout: float | None,
     ) -> Flow[None]:
         end = until(timeout)
-        if futures is not None:
-            yield from all_done(futures, left(end))
-            if not futures:
-                return
-        ids = tuple(dict.fromkeys(future.id for future in futures or ()))
-        yield from self._ask(lambda ask: wire.Rebalance(ask, ids, workers), left(end))
+        ids = list(dict.fromkeys(future.id for future in futures or ()))
+        runs = list(runs_of(ids)) if futures is not None else [()]
+        try:
+            yield from all_done(futures or (), left(end))
+            for run in runs:
+                yield from self._ask(_rebalancing(run, workers), left(end))
+        except TimeoutError:
+            raise TimeoutError(_late("rebalance", "moved", futures or (), timeout)) from None
 
     # --- where it is -----------------------------------------------------------------------------
 
@@ -231,14 +243,15 @@ class DataCalls(DatasetCalls):
         return self._do(self._who_has(self._all() if futures is None else self._of(futures)))
 
     def _who_has(self, futures: list[ClientFuture[Any]]) -> Flow[dict[str, list[str]]]:
-        ids = tuple(future.id for future in futures if future.status == "finished")
-        holders = (yield from self._ask(lambda ask: wire.WhoHas(ask, ids))) if ids else []
-        found = dict(zip(ids, holders, strict=True))
+        found: dict[TaskId, list[str]] = {}
+        for run in runs_of([future.id for future in futures if future.status == "finished"]):
+            holders = yield from self._ask(_question(run))
+            found.update(zip(run, holders, strict=True))
         return {future.key: list(found.get(future.id, ())) for future in futures}
 
     def has_what(self, workers: str | Sequence[str] | None = None) -> dict[str, list[str]]:
         """The keys of what these workers (None: all) hold."""
-        names = names_of(workers)
+        names = checked_names(workers)
         flow: Flow[dict[str, list[str]]] = self._ask(lambda ask: wire.HasWhat(ask, names))
         return self._do(flow)
 
@@ -249,17 +262,16 @@ class DataCalls(DatasetCalls):
             futures: futures in any shape; None: all that workers hold, of all clients.
             summary: by the name of their functions; else by key.
         """
-        ids = None if futures is None else tuple(future.id for future in self._of(futures))
+        ids = None if futures is None else [future.id for future in self._of(futures)]
         return self._do(self._nbytes(ids, summary))
 
-    def _nbytes(self, ids: tuple[TaskId, ...] | None, summary: bool) -> Flow[dict[str, int]]:
-        if ids == ():
-            return {}
-        rows = yield from self._ask(lambda ask: wire.Inquire(ask, "nbytes", (), ids or ()))
+    def _nbytes(self, ids: list[TaskId] | None, summary: bool) -> Flow[dict[str, int]]:
         total: dict[str, int] = {}
-        for key, prefix, nbytes in rows:
-            name = prefix if summary else key
-            total[name] = total.get(name, 0) + nbytes
+        for run in [()] if ids is None else list(runs_of(list(dict.fromkeys(ids)))):
+            rows = yield from self._ask(_sizing(run))
+            for key, prefix, nbytes in rows:
+                name = prefix if summary else key
+                total[name] = total.get(name, 0) + nbytes
         return total
 
     def _of(self, futures: Any) -> list[ClientFuture[Any]]:
@@ -271,9 +283,7 @@ def _copies(broadcast: Any) -> int:
     """On how many workers data shall be; 0: on all."""
     if isinstance(broadcast, bool):
         return 0 if broadcast else 1
-    if not isinstance(broadcast, int) or broadcast < 1:
-        raise ValueError(f"broadcast={broadcast!r}: give True, False or how many copies, from 1 on")
-    return broadcast
+    return checked_count("broadcast", broadcast, least=1)
 
 
 def _taken_apart(data: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
@@ -293,3 +303,32 @@ def _then(flow: Flow[list[Any]], shaped: Callable[[list[Any]], Any]) -> Flow[Any
 
 def _type_of(value: Any) -> str:
     return type(value).__name__[:512]
+
+
+def _late(what: str, done: str, futures: Sequence[ClientFuture[Any]], timeout: float | None) -> str:
+    """What to say when the time is up."""
+    open = sum(not future.done() for future in futures)
+    why = f"{open} of {len(futures)} are still to be computed" if open else f"not all are {done}"
+    return f"{what}: after {timeout:g} s {why}"
+
+
+# --- questions -----------------------------------------------------------------------------------
+
+_Ids = tuple[Any, ...]
+_Make = Callable[[int], wire.Message]
+
+
+def _replication(ids: _Ids, copies: int, workers: tuple[str, ...]) -> _Make:
+    return lambda ask: wire.Replicate(ask, ids, copies, workers)
+
+
+def _rebalancing(ids: _Ids, workers: tuple[str, ...]) -> _Make:
+    return lambda ask: wire.Rebalance(ask, ids, workers)
+
+
+def _question(ids: _Ids) -> _Make:
+    return lambda ask: wire.WhoHas(ask, ids)
+
+
+def _sizing(ids: _Ids) -> _Make:
+    return lambda ask: wire.Inquire(ask, "nbytes", (), ids)

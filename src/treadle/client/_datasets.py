@@ -8,6 +8,7 @@ from typing import Any, Final
 from treadle import wire
 from treadle.client import _current
 from treadle.client._base import ClientBase, Flow
+from treadle.client._checks import MOST_IDS, checked_name
 from treadle.client._futures import ClientFuture
 from treadle.errors import TreadleError
 from treadle.serialize import pack, unpack
@@ -56,6 +57,10 @@ class DatasetCalls(ClientBase):
             note = self._note(name, value, found)
             for future in found.values():
                 self._mine(future)
+            if len(found) > MOST_IDS:
+                raise ValueError(
+                    f"dataset {name!r} has {len(found):,} futures, and may have {MOST_IDS:,}"
+                )
             wanted = tuple(found)
             yield from self._ask(
                 lambda ask, name=name, wanted=wanted, note=note: wire.Publish(  # type: ignore[misc]
@@ -174,6 +179,4 @@ class Datasets(MutableMapping[str, Any]):
 
 
 def _checked(name: Any) -> str:
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"a dataset is called by a text, not {name!r}")
-    return name
+    return checked_name("the name of a dataset", name)

@@ -13,22 +13,17 @@ if TYPE_CHECKING:
     from treadle.client._futures import ClientFuture
 
 
-def all_done(
-    futures: Sequence[ClientFuture[Any]], timeout: float | None = None, *, bring: bool = False
-) -> Flow[None]:
-    """Wait until all are done.
+def gate_of(futures: Sequence[ClientFuture[Any]], *, bring: bool = False) -> LazyFuture[None]:
+    """What is done when all of these are.
 
     Args:
         bring: and their values are on this machine.
-
-    Raises:
-        TimeoutError: some are not, in so many seconds.
     """
-    if not futures:
-        return
     gate: LazyFuture[None] = LazyFuture()
     lock = threading.Lock()
     open = len(futures)
+    if not open:
+        gate.set_result(None)
 
     def one(_: object = None) -> None:
         nonlocal open
@@ -43,4 +38,13 @@ def all_done(
             future.bring(one)
         else:
             future.add_listener(one)
-    yield Pending(gate, timeout)
+    return gate
+
+
+def all_done(futures: Sequence[ClientFuture[Any]], timeout: float | None = None) -> Flow[None]:
+    """Wait until all are done.
+
+    Raises:
+        TimeoutError: some are not, in so many seconds.
+    """
+    yield Pending(gate_of(futures), timeout)
