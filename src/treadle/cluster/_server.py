@@ -288,14 +288,16 @@ class SchedulerServer:
     def _patrons(self, id: wire.TaskId) -> list[Peer]:
         """Whose task this is; of a task that another has submitted, whose that is."""
         session = wire.session_of(id)
-        if session is None:
-            ts = self.machine.books.tasks.get(id)
-            wanters = [] if ts is None else [client.peer for client in ts.who_wants]
-            clients = [peer for name in wanters if (peer := self.peers.get(name))]
-        else:
+        if session is not None:
             clients = [peer for peer in self.peers.values() if peer.session == session]
+        elif (ts := self.machine.books.tasks.get(id)) is not None:
+            wanters = [client.peer for client in ts.who_wants]
+            clients = [peer for name in wanters if (peer := self.peers.get(name))]
+        else:  # it is forgotten; whose it was is sure only if nobody else is there
+            everybody = [peer for peer in self.peers.values() if peer.counts]
+            clients = everybody if len(everybody) == 1 else []
         found = [each for peer in clients for each in ([peer] if peer.counts else peer.patrons)]
-        return [peer for peer in found if peer.current]
+        return [peer for peer in dict.fromkeys(found) if peer.current]
 
     def _issued(self, message: wire.Issue) -> wire.Issued:
         """The credential of a block that a client is about to start."""

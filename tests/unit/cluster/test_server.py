@@ -143,6 +143,29 @@ def test_what_a_task_with_a_chosen_key_prints_is_told_to_who_wants_it(world):
     assert other.heard(wire.Printed) == []
 
 
+def test_what_a_forgotten_task_has_printed_is_told_to_the_only_client(world):
+    client = world.client("one", 1)
+    worker = world.worker()
+    worker.say(wire.Printed("gone", "f", 1, "hello\n"))
+    assert len(client.heard(wire.Printed)) == 1
+    world.client("two", 2)
+    worker.say(wire.Printed("gone", "f", 1, "hello\n"))
+    assert len(client.heard(wire.Printed)) == 1
+
+
+def test_what_the_task_of_a_task_prints_is_told_to_who_has_submitted_the_first(world):
+    client, other = world.client("one", 1), world.client("two", 2)
+    worker, inside = world.worker(), world.client("w/task-1-ab", 3)
+    client.say(wire.Submit((TaskSpec("outer", "f", spec()),)))
+    inside.say(wire.Submit((TaskSpec("inner", "f", spec()),), parent="outer"))
+    deeper = world.client("w/task-2-cd", 4)
+    deeper.say(wire.Submit((TaskSpec(task_id(4, 0), "f", spec()),), parent="inner"))
+    worker.say(wire.Printed("inner", "f", 1, "hello\n"))
+    worker.say(wire.Printed(task_id(4, 0), "f", 1, "hello\n"))
+    assert len(client.heard(wire.Printed)) == 2
+    assert [link.heard(wire.Printed) for link in (other, inside, deeper)] == [[], [], []]
+
+
 def test_a_new_link_of_a_peer_replaces_the_old_one(world):
     client = world.client()
     old = world.worker("w", epoch=1)

@@ -128,3 +128,13 @@ def test_who_is_alone_is_known(world):
     client.say(wire.Leave())
     client.lose()
     assert world.server.alone_since == 110.0
+
+
+def test_clients_of_tasks_are_no_company(world):
+    client = world.client()
+    inside = world.client("w/task-1-ab", 2)
+    client.lose()
+    assert world.server.alone_since == 100.0
+    world.loop.advance(10)
+    inside.lose()
+    assert world.server.alone_since == 100.0
