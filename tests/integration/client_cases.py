@@ -1,52 +1,56 @@
-"""What tests of clients share: a cluster of several workers, and tasks."""
+"""What tests of clients share: a client on two slots, and functions for its tasks."""
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
-from tests.integration.test_cluster_standalone import Programs
+import psutil
+import pytest
+
+from tests.integration.cluster_cases import gone
 from treadle.client import Client
 
 
-class Cluster:
-    """A scheduler and workers in processes of their own, and a client."""
-
-    def __init__(self, programs: Programs, client: Client, names: list[str]) -> None:
-        self.programs = programs
-        self.client = client
-        self.names = names
-
-    @property
-    def file(self) -> Path:
-        """What other clients are given as an address."""
-        return self.programs.file
-
-    def start_worker(self, name: str, *arguments: str) -> Any:
-        """One more worker."""
-        return self.programs.worker("--id", name, *arguments)
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    """One for all tests of a module; nothing is left when it is closed."""
+    before = psutil.Process().children(recursive=True)
+    with Client(slots=2) as client:
+        yield client
+    mine = [p for p in psutil.Process().children(recursive=True) if p not in before]
+    _, alive = psutil.wait_procs(mine, timeout=10)
+    assert [process.cmdline() for process in alive if not gone(process)] == []
 
 
-@contextmanager
-def cluster_of(folder: Path, *names: str) -> Iterator[Cluster]:
-    """A cluster of workers with these names, one slot each; all that was started ends with it."""
-    programs = Programs(folder)
-    try:
-        programs.scheduler()
-        for name in names:
-            programs.worker("--id", name)
-        with Client(programs.file) as client:
-            client.wait_for_workers(len(names), timeout=30)
-            yield Cluster(programs, client, list(names))
-    finally:
-        programs.end()
+def inc(x):
+    return x + 1
 
 
-def twice(x: Any) -> Any:
-    return 2 * x
+def add(*values, extra=0):
+    return sum(values) + extra
 
 
-def fail(text: str) -> None:
+def fail(text):
     raise ValueError(text)
+
+
+def wait_for_file(path, value=None):
+    """Runs until the file is there."""
+    while not os.path.exists(path):
+        time.sleep(0.005)
+    return value
+
+
+def begin_and_wait(path, other, value=None):
+    """Says that it runs, and runs until the other file is there."""
+    with open(path, "w"):
+        pass
+    return wait_for_file(other, value)
+
+
+def fail_unless(path, value=None):
+    if not os.path.exists(path):
+        raise OSError(f"{os.path.basename(path)} is not there yet")
+    return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import secrets
 import threading
@@ -117,6 +118,9 @@ class ClientBase:
             raise
         if set_as_default:
             _current.opened(self)
+        if _name is None:
+            self._at_exit = partial(_close_if_alive, ref(self))
+            atexit.register(self._at_exit)
 
     # --- questions -------------------------------------------------------------------------------
 
@@ -173,6 +177,8 @@ class ClientBase:
                 return
             self._closed = True
         _current.closed(self)
+        if (at_exit := getattr(self, "_at_exit", None)) is not None:
+            atexit.unregister(at_exit)
         self._session.close(bring=False)
 
     async def _close_aside(self) -> None:
@@ -372,6 +378,7 @@ class ClientBase:
                 if remote is not None:
                     future._arrive(remote if part is None else RowValue(part, row))
                 elif outcome.cancelled:
+                    table.pop(future.id, None)
                     future._stop(outcome.text)
                 else:
                     failed.append((future, outcome))
@@ -389,6 +396,13 @@ class ClientBase:
 
 def _wait_for(answer: LazyFuture[Any], timeout: float | None) -> Flow[Any]:
     return (yield Pending(answer, timeout))
+
+
+def _close_if_alive(client: ref[ClientBase]) -> None:
+    """At the program's end: what its tasks have printed is still on its way."""
+    found = client()
+    if found is not None:
+        found._close()
 
 
 class _Table:

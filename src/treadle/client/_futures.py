@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from treadle.client._current import current_client
 from treadle.cluster._calls import HERE
 from treadle.cluster._task_here import aside, awaiting
 from treadle.dataflow._lazy import OPEN, LazyFuture, lock
-from treadle.errors import KeyConflict
+from treadle.errors import KeyConflict, ResultLost, SchedulerLost
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -157,9 +158,9 @@ class ClientFuture(LazyFuture[T]):
 
     def _wait(self, timeout: float | None) -> None:
         if self._state in OPEN:
-            with aside():
+            with aside(), suppress(CancelledError):
                 LazyFuture._wait(self, timeout)
-        elif self._state != FINISHED:
+        if self._state != FINISHED:
             raise CancelledError(*([self._reason] if self._reason else []))
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
@@ -243,8 +244,20 @@ class ClientFuture(LazyFuture[T]):
         self._finish(FINISHED, None, None)
 
     def _stop(self, reason: str = "") -> None:
+        """It was cancelled; or its result, which was there, was taken away."""
         self._reason = reason
-        self._finish(CANCELLED_AND_NOTIFIED, None, None)
+        if not self._finish(CANCELLED_AND_NOTIFIED, None, None) and self._state == FINISHED:
+            with lock:
+                self._state = CANCELLED_AND_NOTIFIED
+                self._remote = self._result = self._exception = None
+
+    def _is_stale(self) -> bool:
+        """Whether it stands for nothing any longer, so that the same call is to be made anew."""
+        if self._state in OPEN:
+            return False
+        if self._state != FINISHED or isinstance(self._exception, ResultLost | SchedulerLost):
+            return True
+        return getattr(self._remote, "failure", None) is not None
 
     def _follow(self, origin: ClientFuture[T]) -> None:
         """End as the future of the same result has."""

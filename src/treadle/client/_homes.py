@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import socket
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 #: What a scheduler's connection file is called in its directory.
 CONNECTION_FILE = "connection.json"
+_HOST_PORT = re.compile(r"[A-Za-z0-9_.-]+:[0-9]+")
 
 
 def home_at(
@@ -52,6 +54,11 @@ def home_at(
         )
     if path.startswith("tls:"):
         return _elsewhere(path, credential)
+    if path.startswith("tcp:") or _HOST_PORT.fullmatch(path):
+        raise ConfigurationError(
+            f"Client({path!r}): a scheduler is not reached without protection; give the path of its "
+            f"connection file, 'unix:PATH', or 'tls://HOST:PORT' with credential=PATH"
+        )
     path = path.removeprefix("unix:")
     if os.path.isdir(path):
         path = os.path.join(path, CONNECTION_FILE)
@@ -107,8 +114,11 @@ def home_here(name: str, options: Mapping[str, Any]) -> Home:
     check_platform("Client")
     unknown = [key for key in options if key not in DEFAULTS]
     if unknown:
+        hint = ""
+        if "n_workers" in unknown or "threads_per_worker" in unknown:
+            hint = "; say how many tasks run at once by slots=..., each has a process of its own"
         raise ConfigurationError(
-            f"Client(): there is no option {', '.join(map(repr, unknown))}; there are: "
+            f"Client(): there is no option {', '.join(map(repr, unknown))}{hint}; there are: "
             f"{', '.join(DEFAULTS)}"
         )
     given = {**DEFAULTS, **options}

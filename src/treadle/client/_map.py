@@ -159,7 +159,7 @@ class Maps:
         if known is None:
             return None
         futures = [future for each in known if (future := each()) is not None]
-        if len(futures) == len(known) and not any(future.cancelled() for future in futures):
+        if len(futures) == len(known) and not any(f._is_stale() for f in futures):
             return futures
         self._known.pop(seal, None)
         return None

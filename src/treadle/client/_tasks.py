@@ -15,6 +15,7 @@ from concurrent.futures import CancelledError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED
 from functools import partial
 from hashlib import blake2b
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -146,6 +147,8 @@ class TaskCalls(ClientBase):
     ) -> list[ClientFuture[Any]] | None:
         """The futures of the rows as bundles; None if they cannot be."""
         session = self._running()
+        if not callable(func):
+            raise _not_callable(func)
         packed = packed_rows(self._packer, rows)
         if packed is None:
             return None
@@ -193,8 +196,8 @@ class TaskCalls(ClientBase):
         finally:
             packing.needs = None
         if not isinstance(call, bytes) and call.embedded:
-            for number in call.embedded:
-                needs.pop(self._session.base + number, None)
+            for each in call.embedded:
+                needs.pop(each if isinstance(each, str) else self._session.base + each, None)
         return call
 
     def _end_all(self, futures: Sequence[ClientFuture[Any]]) -> None:
@@ -231,6 +234,8 @@ class TaskCalls(ClientBase):
             home: it is a call of this actor.
         """
         session = self._running()
+        if not callable(func):
+            raise _not_callable(func)
         needs: dict[TaskId, None] = {}
         call = self._pack(func, args, kwargs, needs)
         data = call if isinstance(call, bytes) else call.spec
@@ -243,9 +248,11 @@ class TaskCalls(ClientBase):
         else:
             seal = blake2b(data, digest_size=16).digest()
             id = key = f"{name}-{seal.hex()}" if key is None else key
+        if seal and id in self._table and self._find(id) is None:
+            self._sweep()  # it is let go of before it is asked for again
         with self._lock:
             known = self._find(id) if seal else None
-            if known is not None and known._state not in _STOPPED:
+            if known is not None and not known._is_stale():
                 return known._same(seal)
             future = self._future(id, key, kind)
         future._print = seal
@@ -382,6 +389,10 @@ def _keys(key: str | Sequence[str] | None, count: int) -> Sequence[str | None]:
     return key
 
 
+def _not_callable(func: Any) -> TypeError:
+    return TypeError(f"{func!r} is no function: give the function first, then its arguments")
+
+
 def options_of(
     workers: str | Sequence[str] | None,
     resources: Mapping[str, float] | None,
@@ -399,7 +410,8 @@ def options_of(
         raise ValueError("allow_other_workers=True goes with workers=...")
     if type(retries) is not int or not 0 <= retries < 2**31:
         raise ValueError(f"retries={retries!r}: give a whole number of at least 0")
-    if not -1e300 <= float(priority) <= 1e300:
+    number: object = priority
+    if not isinstance(number, Real) or not -1e300 <= priority <= 1e300:
         raise ValueError(f"priority={priority!r}: give a finite number")
     if walltime is not None and not 0 < float(walltime) <= 1e9:
         raise ValueError(f"walltime={walltime!r}: give seconds, more than 0")

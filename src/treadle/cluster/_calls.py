@@ -75,7 +75,7 @@ class Depot(Protocol):
     def drop_data(self, ids: tuple[int, ...]) -> None:
         """The call that named these is gone."""
 
-    def kept(self, number: int) -> Any:
+    def kept(self, number: int | str) -> Any:
         """The result of a task of a scheduler that is gone, if it is here; else None."""
 
 
@@ -85,7 +85,7 @@ class Call:
     __slots__ = ("_depot", "embedded", "spec", "uses")
 
     def __init__(
-        self, spec: bytes, uses: tuple[int, ...], depot: Depot, embedded: tuple[int, ...] = ()
+        self, spec: bytes, uses: tuple[int, ...], depot: Depot, embedded: tuple[int | str, ...] = ()
     ) -> None:
         self.spec = spec
         self.uses = uses
@@ -262,7 +262,7 @@ class _Packing:
         self._hoist_bytes = hoist_bytes
         self._number_of = number_of
         self._uses: dict[int, None] = {}
-        self._embedded: dict[int, None] = {}
+        self._embedded: dict[int | str, None] = {}
         self.has_refs = False
 
     def pack(
@@ -304,7 +304,7 @@ class _Packing:
             self.has_refs = True
             if self._number_of is not None:
                 number = self._number_of(value)
-                if type(number) is int and (kept := self._depot.kept(number)) is not None:
+                if number is not None and (kept := self._depot.kept(number)) is not None:
                     self._embedded[number] = None
                     return kept.load()
         elif type(value) is list or type(value) is tuple:

@@ -91,12 +91,14 @@ class SessionDepot:
         if ids:
             self.parcels.unpin_later(ids)
 
-    def kept(self, number: int) -> Any:
+    def kept(self, number: int | str) -> Any:
         """See `Depot`."""
         past = self._ledger.past
         if not past:
             return None
-        value: Any = past.get(self._ledger.base + number, ENDED)
+        value: Any = past.get(
+            number if isinstance(number, str) else self._ledger.base + number, ENDED
+        )
         if value is ENDED or not value.is_here or value.listed:
             return None
         return value

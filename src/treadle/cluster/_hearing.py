@@ -86,6 +86,8 @@ def erred(b: Ledger, message: wire.Erred) -> None:
 def cancelled(b: Ledger, message: wire.Cancelled) -> None:
     """A task was stopped: by us, with one that we stopped, or by somebody else."""
     id, rows = message.id, message.rows
+    if b.stopped and b.stopped.pop(id, None) is not None:
+        return  # it has been asked for, and what has this key now is another
     was = b.wants.get(id)
     if was is not None and (rows == 1 or type(was) is not str):
         if type(was) is str or not b.is_of_kernel(id):
@@ -238,6 +240,8 @@ def attached(b: Ledger, message: wire.Attached) -> None:
 def beaten(b: Ledger, message: wire.Beaten) -> None:
     """What was said before this beat has been heard."""
     b.known = True
+    if b.stopped:
+        b.stopped = {id: beat for id, beat in b.stopped.items() if beat > message.number}
     unacked = b.unacked
     while unacked and unacked[0][0] <= message.number:
         unacked.popleft()

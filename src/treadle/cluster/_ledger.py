@@ -67,6 +67,9 @@ class Ledger:
         #: By task: its name while it is open; then a `Value`, or `ENDED`.
         self.wants: dict[TaskId, Any] = {}
         self.bundles = Bundles()
+        #: What we have stopped, and the beat behind that: until it comes back, a cancellation that
+        #: is told may be that one, though the key is used again.
+        self.stopped: dict[TaskId, int] = {}
         #: The same of the time before everything was lost.
         self.past: dict[TaskId, Any] = {}
         #: Said first on each new link to a scheduler that does not know us.
@@ -246,6 +249,11 @@ class Ledger:
             out = [*out, *self.standing()]  # of this link: on the next one it is another
         return out
 
+    @property
+    def next_beat(self) -> int:
+        """The number of the beat behind what is said now."""
+        return self._beat
+
     def beat(self) -> Message:
         """A beat; when it comes back, all before it has been heard."""
         self._beat += 1
@@ -293,6 +301,7 @@ class Ledger:
         self.wants.clear()
         self.bundles.clear()
         self.unacked.clear()
+        self.stopped.clear()
         self.out.clear()
         self._batch.clear()
         self._table.clear()

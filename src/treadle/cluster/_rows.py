@@ -93,6 +93,13 @@ class Bundle:
         self.left += over
         return over
 
+    def revoke(self, id: int, rows: int) -> bool:
+        """What was told of these rows is true no longer. False: nothing was told that is wanted."""
+        if self.parts.get(id) is None:
+            return False
+        self.drop(id, rows)
+        return True
+
     def leave(self, id: int, *, lingers: bool) -> int | None:
         """Nobody here wants this row any longer. Returns the part that nobody wants now, if any."""
         at = id - self.start

@@ -70,6 +70,8 @@ def cancel(b: Ledger, ids: Iterable[TaskId], *, force: bool, reason: str) -> Non
         if b.wants.pop(id, None) is not None:
             named.append(id)
             b.let_go(id)
+            if isinstance(id, str):
+                b.stopped[id] = b.next_beat
         elif (bundle := _open_with(b, id)) is not None and isinstance(id, int):
             bundle.tell(id, 1, None)
             rows.append(id)
