@@ -428,6 +428,30 @@ def test_actors_call_actors(client):
     assert counter.count == 6
 
 
+class Looped:
+    def meet(self, me):
+        self.me = me
+
+    def wait(self):
+        return self.me.answer().result(20)
+
+    def answer(self):
+        return 42
+
+    def tell(self):
+        self.me.answer()
+        return "told"
+
+
+def test_an_actor_that_would_wait_for_itself_is_told_so(client):
+    looped = client.submit(Looped, actor=True).result(20)
+    looped.meet(looped).result(20)
+    with pytest.raises(RuntimeError, match="would never end"):
+        looped.wait().result(20)
+    assert looped.tell().result(20) == "told"
+    assert looped.answer().result(20) == 42
+
+
 def make_one(count):
     counter = treadle.get_client().submit(Counter, count, actor=True).result(20)
     counter.add(1).result(20)
@@ -465,6 +489,36 @@ def test_a_proxy_without_a_client_says_so():
             copy.add(1)
         with client.as_current():
             assert copy.add(1).result(20) == 1
+
+
+def test_an_actor_may_be_published_and_be_named_so(client):
+    future = client.submit(Counter, 3, actor=True)
+    assert future.result(20).add(1).result(20) == 4
+    client.publish_dataset(future, name="the counter")
+    client.publish_dataset(proxies=[future.result()])
+    del future
+    gc.collect()
+    with Client(client.connection_file) as other:
+        counter = other.get_dataset("the counter").result(20)
+        assert counter.add(1).result(20) == 5
+        (same,) = other.get_dataset("proxies")
+        assert same == counter
+        assert same.count == 5
+
+
+def test_a_proxy_may_be_an_item_of_a_queue_or_a_variables_value(client):
+    counter = client.submit(Counter, actor=True).result(20)
+    treadle.Queue("counters", client=client).put(counter)
+    treadle.Variable("counter", client=client).set(counter)
+    counter.add(1).result(20)
+    del counter
+    gc.collect()
+    with Client(client.connection_file) as other:
+        first = treadle.Variable("counter", client=other).get(timeout=20)
+        second = treadle.Queue("counters", client=other).get(timeout=20)
+        assert first.add(1).result(20) == 2
+        assert second.add(1).result(20) == 3
+        assert first == second
 
 
 # --- loss ----------------------------------------------------------------------------------------
@@ -547,6 +601,24 @@ def test_a_worker_with_actors_is_not_retired(client):
         client.retire_workers([worker])
     assert worker in str(caught.value)
     assert counter.add(1).result(20) == 1
+
+
+def test_actors_and_their_calls_are_watched(client, tmp_path):
+    future = client.submit(Counter, actor=True)
+    counter = future.result(20)
+    held = counter.hold(tmp_path / "go")
+    wait_for(lambda: runs(tmp_path / "go"))
+    (worker,) = client.has_what()
+    assert client.who_has([future]) == {future.key: [worker]}
+    assert held.key in client.processing()[worker]
+    assert "in hold" in str(client.call_stack([held]))
+    assert "lives on" in client.explain(future)
+    with pytest.raises(TreadleError, match="actor"):
+        client.replicate([future], 2)
+    beside = client.run(os.getpid)[worker]
+    (tmp_path / "go").touch()
+    assert held.result(20) == 0
+    assert counter.pid().result(20) != beside
 
 
 def test_a_restart_ends_actors():

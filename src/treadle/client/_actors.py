@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from treadle import wire
 from treadle.client._current import current_client
 from treadle.client._futures import ClientFuture, is_bound, revived
+from treadle.cluster import _slot_actors
 from treadle.cluster._calls import HOIST_BYTES
-from treadle.dataflow._lazy import LazyFuture, lock
+from treadle.dataflow._lazy import OPEN, LazyFuture, is_main_thread, lock
 from treadle.errors import NoClientError, SchedulerLost
 from treadle.serialize import CallSpec, encode_spec
 
@@ -124,7 +125,21 @@ class ActorFuture(ClientFuture["Actor"]):
 class CallFuture(ClientFuture[Any]):
     """A future of an actor's call, which is made though nobody keeps this."""
 
-    __slots__ = ()
+    __slots__ = ("_home",)
+
+    _home: TaskId
+
+    def _wait(self, timeout: float | None) -> None:
+        if (
+            self._state in OPEN
+            and getattr(self, "_home", None) in _slot_actors.here
+            and is_main_thread()
+        ):
+            raise RuntimeError(
+                f"{self.key} is a call of the actor that waits for it here: it comes after the one "
+                f"that runs, so the wait would never end; call the method itself, or do not wait"
+            )
+        super()._wait(timeout)
 
 
 class Actor:
@@ -254,7 +269,8 @@ def _send(
     id = client._numbers()
     with client._lock:
         key = f"{name}-{session.ledger.session:x}-{id - session.base}"
-        future = client._future(id, key, CallFuture)
+        future: CallFuture = client._future(id, key, CallFuture)  # type: ignore[assignment]
+    future._home = actor.id
     client.hold(future)  # it is made though nobody is left who wants to know how it ends
     data = call if isinstance(call, bytes) else call.spec
     session.submit(wire.TaskSpec(id, name, data, tuple(needs), home=actor.id), _DEFAULT, call)

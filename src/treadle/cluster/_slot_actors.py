@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from treadle.errors import InternalError
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import asyncio
 
     from treadle.wire import TaskId
+
+
+#: Actors that live in this process, for those who would wait for their own.
+here: Final[set[TaskId]] = set()
 
 
 class Actors:
@@ -35,6 +39,7 @@ class Actors:
     def keep(self, id: TaskId, value: Any) -> None:
         """This is the actor from now on."""
         self._by_id[id] = value
+        here.add(id)
 
     def method(self, id: TaskId, target: str | Callable[..., Any]) -> Callable[..., Any]:
         """What a call of this actor calls: its method of this name, or a function of it."""
