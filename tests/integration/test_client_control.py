@@ -122,6 +122,31 @@ def test_a_very_deep_stack_is_cut_at_its_outer_end(alone, tmp_path):
     future.cancel()
 
 
+def test_rows_of_a_map_tell_where_they_are_by_their_own_keys(alone, tmp_path):
+    futures = alone.map(begin, [tmp_path / "0", tmp_path / "1"])
+    until(lambda: all((tmp_path / name).exists() for name in "01"))
+    (stacks,) = alone.call_stack(futures).values()
+    assert {key: [f.rpartition(" ")[2] for f in frames] for key, frames in stacks.items()} == {
+        future.key: ["begin"] for future in futures
+    }
+    alone.cancel(futures)
+
+
+def test_an_actor_and_a_call_of_run_tell_where_they_are_too(alone, tmp_path):
+    class Looper:
+        def loop(self, path):
+            begin(path)
+
+    looper = alone.submit(Looper, actor=True).result(20)
+    call = looper.loop(tmp_path / "actor")
+    (ran,) = alone.run(begin, tmp_path / "run", wait=False).values()
+    until(lambda: all((tmp_path / name).exists() for name in ("actor", "run")))
+    (stacks,) = alone.call_stack([call, ran]).values()
+    assert [f.rpartition(" ")[2] for f in stacks[call.key]] == ["loop", "begin"]
+    assert [f.rpartition(" ")[2] for f in stacks[ran.key]] == ["begin"]
+    ran.cancel()
+
+
 def test_what_does_not_run_is_not_in_it(alone):
     done = alone.submit(twice, 1)
     assert done.result(20) == 2

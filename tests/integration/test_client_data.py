@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.client_clusters import cluster_of, twice
 from tests.integration.cluster_cases import until
+from tests.integration.test_cluster_standalone import Programs
 from tests.leaks import open_descriptors
 from treadle.client import Client, ClientFuture
 from treadle.errors import TreadleError
@@ -248,6 +249,46 @@ def test_who_has_tells_of_all_futures_of_this_client(client):
     a, b = client.scatter([1, 2])
     assert set(client.who_has()) == {a.key, b.key}
     assert a.key in client.has_what()[holders(client, a)[0]]
+
+
+# --- other machines, and workers that die ---------------------------------------------------------
+
+
+def test_data_goes_over_a_network_too(tmp_path):
+    programs = Programs(tmp_path)
+    try:
+        programs.scheduler("--tls", "--address", "127.0.0.1")
+        elsewhere = programs.over_network_alone()
+        worker = ("--address", "127.0.0.1", "--credential", f"{programs.file}.worker.pem")
+        names = ["worker/a", "worker/b"]  # as the credential has it
+        for name in names:
+            programs.worker("--id", name, *worker, file=elsewhere)
+        with Client(elsewhere, credential=f"{programs.file}.client.pem") as client:
+            client.wait_for_workers(2, timeout=30)
+            large = np.arange(2_000_000)
+            futures = client.scatter({"small": 5, "large": large}, broadcast=True)
+            assert client.who_has(futures) == {f.key: names for f in futures.values()}
+            for name in names:
+                total = client.submit(np.sum, futures["large"], workers=name, pure=False)
+                assert int(total.result(20)) == int(large.sum())
+            assert client.gather(futures)["small"] == 5
+            client.publish_dataset(futures, name="both")
+            assert client.get_dataset("both")["small"].result(20) == 5
+            assert client.run(twice, 1) == dict.fromkeys(names, 2)
+            assert sorted(client.get_versions(check=True)["workers"]) == names
+    finally:
+        programs.end()
+
+
+def test_data_is_given_again_when_its_worker_dies(tmp_path):
+    with cluster_of(tmp_path, "a", "b") as cluster:
+        client = cluster.client
+        futures = client.scatter([np.arange(500_000), "small"], workers="a")
+        (a,) = [p for p in cluster.programs.all if "a" in p.args]
+        a.kill()
+        until(lambda: all(names == ["b"] for names in client.who_has(futures).values()))
+        assert int(client.submit(np.max, futures[0]).result(20)) == 499_999
+        assert futures[1].result(20) == "small"
 
 
 # --- without blocking ----------------------------------------------------------------------------
