@@ -158,6 +158,8 @@ class SchedulerServer:
 
     def hear(self, peer: Peer, messages: list[Message]) -> None:
         """A frame has come from a peer."""
+        if peer.is_of_task:
+            self._note_parent(peer, messages)
         for message in messages:
             if type(message) in _NOT_PLAIN:
                 messages = self._sort_out(peer, messages)
@@ -231,17 +233,18 @@ class SchedulerServer:
             else:
                 if isinstance(message, wire.Attach | wire.Register):
                     self._greet(peer, message)
-                elif kind is wire.Submit and not peer.counts:
-                    self._note_parent(peer, message.parent)  # type: ignore[attr-defined]
                 elif kind is wire.Leave and peer.current:
                     peer.goodbye = True
                 rest.append(message)
         return rest
 
-    def _note_parent(self, peer: Peer, parent: wire.TaskId | None) -> None:
+    def _note_parent(self, peer: Peer, messages: list[Message]) -> None:
         """A task's client submits something: what that prints is for who has submitted the task."""
-        if parent is not None and parent != peer.parent:
-            peer.parent, peer.patrons = parent, self._patrons(parent)
+        for message in messages:
+            if type(message) is wire.Submit:
+                parent = message.parent
+                if parent is not None and parent != peer.parent:
+                    peer.parent, peer.patrons = parent, self._patrons(parent)
 
     def _greet(self, peer: Peer, message: wire.Attach | wire.Register) -> None:
         """A peer comes with a link: from now on this one counts, unless it is an older process."""

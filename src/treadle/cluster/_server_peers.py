@@ -54,6 +54,7 @@ class Peer:
         "current",
         "epoch",
         "goodbye",
+        "is_of_task",
         "is_worker",
         "link",
         "name",
@@ -68,8 +69,10 @@ class Peer:
         self.link = link
         self.name = link.peer
         self.is_worker = link.peer.startswith("worker/")
-        #: It is somebody to be there for: neither a worker, nor a client that a task made.
-        self.counts = not self.is_worker and OF_TASK not in link.peer
+        #: It is a client that a task made.
+        self.is_of_task = not self.is_worker and OF_TASK in link.peer
+        #: It is somebody to be there for.
+        self.counts = not self.is_worker and not self.is_of_task
         #: It is the one link of its name that the machine hears and answers.
         self.current = False
         #: Of a worker: which process of its name it is.
