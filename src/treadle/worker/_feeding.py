@@ -105,7 +105,7 @@ def feed(b: Books, slot: Slot, job: Job) -> None:
         slot.actor = job.actor
         slot.since = b.now
         if not job.lane.slots:
-            b.staff_due = True
+            b.staff_due = slot.blocked = True
     slot.fed.append(job)
     b.out.commands.append(Feed(slot.number, job.run))
     if job.run.ahead:
@@ -124,9 +124,7 @@ def appetite(b: Books, slot: Slot) -> None:
         and first.run.ahead
         and not slot.blocked
         and not slot.dying
-        and not (slot.aside or slot.over)
         and slot.actor is None
-        and first.lane.slots
         and len(slot.fed) < b.limits.depth
     ):
         b.hungry.setdefault(slot.number, slot)

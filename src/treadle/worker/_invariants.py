@@ -110,11 +110,12 @@ def _check_turns(b: Books) -> None:
     for number, slot in b.slots.items():
         name, job = f"slot {number}", slot.running
         assert (number in b.aside) == slot.aside, f"{name}: aside is {slot.aside}"
+        assert slot.blocked or not slot.over, f"{name} is over the count and may be fed"
         if slot.aside:
             assert job is not None, f"{name} is aside with nothing"
             assert slot.lane is not None, f"{name} is aside and takes nothing"
             assert slot.lane.slots, f"{name} is aside and has no slot to give"
-            assert number not in b.hungry, f"{name} is aside and hungry"
+            assert slot.blocked, f"{name} is aside and may be fed"
             behind = [job for job in slot.fed if not job.taking]
             assert not behind or slot.dying, f"behind what is aside: {tell(behind[0])}"
     for number, slot in b.turns.items():

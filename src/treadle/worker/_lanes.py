@@ -91,7 +91,7 @@ def give_back(b: Books, slot: Slot) -> None:
     lane, slot.lane = slot.lane, None
     if lane is None:
         return
-    slot.over = False
+    slot.over = slot.blocked = False
     b.free_slots += lane.slots
     if not lane.slots:
         b.staff_due = True

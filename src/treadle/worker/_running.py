@@ -224,14 +224,14 @@ def _go_on(b: Books, slot: Slot, job: Job, rows: int, last: bool) -> None:
     close(b, job)
     slot.running = None
     job.slot = None
-    slot.blocked = False
+    slot.blocked = slot.over
     if job.inputs:
         unuse(b, job)
     if slot.fed:
         slot.since = b.now
         if slot.aside:
             come_back(b, slot)
-            slot.over = b.free_slots < 0
+            slot.blocked = slot.over = b.free_slots < 0
         appetite(b, slot)
     else:
         b.hungry.pop(slot.number, None)

@@ -26,7 +26,8 @@ class Slot(Struct, eq=False):
     since: float = 0.0
     #: Bytes granted for results that are not told yet.
     granted: int = 0
-    #: What runs has run for long: nothing is fed behind it until it has ended.
+    #: Nothing is fed behind what runs until it has ended: it has run for long, is aside or over
+    #: the count, or takes no slot.
     blocked: bool = False
     #: What runs waits for other tasks, or has seceded: it takes no slot.
     aside: bool = False

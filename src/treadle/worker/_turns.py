@@ -30,7 +30,7 @@ def went_aside(b: Books, event: ev.WentAside) -> None:
         return None
     if slot.aside:
         return b.refuse("is aside")
-    slot.aside = True
+    slot.aside = slot.blocked = True
     b.aside[slot.number] = slot
     b.free_slots += lane.slots
     b.hungry.pop(slot.number, None)
@@ -40,7 +40,10 @@ def went_aside(b: Books, event: ev.WentAside) -> None:
         b.out.begun_at = b.now
     b.out.tell(Aside((Attempt(job.run.id, job.run.attempt),)))
     if len(b.aside) > b.limits.beside and not b.turns:  # else one comes back for it
-        end_newest(b, f"{len(b.aside)} tasks that wait for others are all that it may have")
+        end_newest(
+            b,
+            f"{len(b.aside)} tasks that wait for others are more than its memory and open files allow",
+        )
     return None
 
 
@@ -101,8 +104,8 @@ def end_newest(b: Books, why: str) -> None:
     if slot is None or job is None:
         return
     text = (
-        f"worker {b.id!r} cannot go on: {why}; let fewer tasks wait at a time, or have them need "
-        f"each other less deeply"
+        f"worker {b.id!r} cannot go on: {why}; let fewer tasks wait at a time (each is a process "
+        f"meanwhile), or raise the limit of open files (ulimit -n)"
     )
     failure = Failure("unfit", "TaskUnfit", text)
     report(b, Failed(job.next, job.run.attempt, failure, b.now - slot.since, final=True))
