@@ -86,6 +86,12 @@ class Resolutions:
     def leave(self, peer: str) -> None:
         self.wants.pop(peer, None)
 
+    def restarts(self) -> None:
+        """Whatever was told before, it may be cancelled now."""
+        for mine in self.wants.values():
+            for want in mine.values():
+                want.ask(self.world.events)
+
     # --- what they are told ------------------------------------------------------------------
 
     def said(self, peer: str, message: Any) -> None:
@@ -271,10 +277,12 @@ class Attempts:
             self._wrong(worker, run, f"after {known.failures} failures")
         if run.ahead and known.accusations:
             self._wrong(worker, run, "ahead of its time, though it is suspicious")
-        if known.accusations:
+        if known.accusations and run.slots:
             for id, attempt in self.model.given.get(worker, {}):
                 other = self.model.tasks[id]
                 current = other.newest == attempt and attempt not in other.doubtful
+                # What takes no slot may be what is waited for, or wait for it.
+                current = current and other.options.slots > 0 and attempt not in other.aside
                 if other.accusations and current and other.bundle != known.bundle:
                     self._wrong(worker, run, f"beside {id}, though both are suspicious")
         self._inputs(worker, run, known)
@@ -315,6 +323,10 @@ class Attempts:
             for one in message.attempts:
                 if one.id in self.model.tasks:
                     self.model.tasks[one.id].started.add(one.attempt)
+        elif kind is wire.Aside:
+            for one in message.attempts:
+                if one.id in self.model.tasks:
+                    self.model.tasks[one.id].aside.add(one.attempt)
         elif kind is wire.Beat:
             listed = {(one.id, one.attempt) for one in message.attempts}
             for id, attempt in self.model.given.get(worker, {}):
@@ -449,7 +461,7 @@ class Workers:
                 continue
             for name, amount in holder.resources:
                 amounts[name] = amounts.get(name, 0.0) + amount
-            if not holder.actor:
+            if not holder.actor and not other.aside:
                 busy[other.number] = (holder.id, holder.slots)
         if sum(slots for _, slots in busy.values()) > node.plan.slots:
             self._wrong(slot, run, f"so more than {node.plan.slots} slots are taken: {busy}")

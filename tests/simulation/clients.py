@@ -187,8 +187,25 @@ class Client:
         mine = tuple(id for id in parts if self.wishes.pop(id, None) is not None)
         for id in mine:
             self.gone[id] = None
-        if mine:
+        if mine and "lingers" in self.world.swarm.features and self.dice.chance(0.2):
+            self.world.sometimes("a result lingered")
+            self.say(wire.Linger(mine))
+        elif mine:
             self.say(wire.Release(mine))
+
+    def nest(self, parent: TaskId, specs: tuple[wire.TaskSpec, ...]) -> None:
+        """The code of a task submits tasks of its own."""
+        new = tuple(s for s in specs if s.id not in self.wishes and s.id not in self.gone)
+        if new and not self.vanished and not self.leaving:
+            self.wishes.update((spec.id, Wish((spec.id,))) for spec in new)
+            self.say(wire.Submit(new, parent=parent))
+
+    def is_waiting(self, specs: tuple[wire.TaskSpec, ...]) -> bool:
+        """Whether one of these has not ended."""
+        if self.vanished or self.leaving:
+            return False
+        wishes = [self.wishes.get(spec.id) for spec in specs]
+        return any(wish is not None and wish.told in OPEN for wish in wishes)
 
     def _desire(self, todo: Todo) -> None:
         ids = tuple(id for id in todo.ids if id not in self.wishes)

@@ -26,7 +26,8 @@ def finish(world: World) -> None:
     for client in world.clients:
         client.leave()
     lease_s = world.hub.machine.books.policy.lease_s
-    world.run_until(world.now + lease_s + world.swarm.client_lease_s + 60.0)
+    linger_s = world.hub.machine.books.policy.linger_s
+    world.run_until(world.now + lease_s + world.swarm.client_lease_s + 2 * linger_s + 60.0)
     scheduler.check(world.hub.machine)
     for node in world.nodes.values():
         if node.alive:

@@ -28,6 +28,7 @@ class Known:
         "accusations",
         "actor",
         "again_at",
+        "aside",
         "bundle",
         "cancel_asked",
         "cancelled",
@@ -43,6 +44,7 @@ class Known:
         "home",
         "id",
         "issued",
+        "moves",
         "newest",
         "options",
         "possible_failures",
@@ -82,10 +84,14 @@ class Known:
         self.done_at = self.again_at = 0.0
         #: Attempts reported as begun.
         self.started: set[int] = set()
+        #: Attempts reported as waiting for others.
+        self.aside: set[int] = set()
         #: Attempts that really made a value.
         self.computed: set[int] = set()
         #: Times a slot ran it through, the deadly and raising ones included.
         self.executions = 0
+        #: Times it asked to be run elsewhere.
+        self.moves = 0
         #: Attempts whose outcome the scheduler may refuse: it may have given them up.
         self.doubtful: set[int] = set()
         #: Failures that are charged for sure since it was last asked for, and all that may be.
@@ -107,6 +113,8 @@ class Model:
         self.world = world
         self.tasks: dict[TaskId, Known] = {}
         self.dependents: dict[TaskId, list[TaskId]] = {}
+        #: What a task submits itself, by the name of the client that does so for it.
+        self.nests: dict[TaskId, tuple[str, tuple[TaskSpec, ...]]] = {}
         self.resolutions = checkers.Resolutions(world, self)
         self.attempts = checkers.Attempts(world, self)
         self.workers = checkers.Workers(world, self)
@@ -190,7 +198,9 @@ class Model:
                 self.resolutions.want(peer, message.ids, retry=kind is wire.Retry)
         elif kind is wire.Scatter:
             self.resolutions.want(peer, tuple(item.id for item in message.items))
-        elif kind is wire.Release:
+        elif kind is wire.Restart:
+            self._restarts()
+        elif kind is wire.Release or kind is wire.Linger:
             self.resolutions.release(peer, message.ids)
         elif kind is wire.Cancel:
             for id in message.ids:
@@ -218,6 +228,16 @@ class Model:
             if event.peer.startswith("worker/"):
                 self.doubt(event.peer[7:])
                 self.attempts.lost_at[event.peer[7:]] = self.world.now
+
+    def _restarts(self) -> None:
+        """All that anybody wants may be cancelled, and what workers have and do is forgotten."""
+        self.losses += 1
+        self.world.sometimes("all began anew")
+        for known in self.tasks.values():
+            known.cancel_asked = True
+        for worker in self.given:
+            self.doubt(worker)
+        self.resolutions.restarts()
 
     def doubt(self, worker: str) -> None:
         """The scheduler may give up what this worker was given to do."""
@@ -258,7 +278,7 @@ class Model:
 
     def is_needed(self, id: TaskId) -> bool:
         """Whether a client wants it, or something that depends on it; or somebody may, unseen."""
-        if "fire" in self.world.swarm.features or "publish" in self.world.swarm.features:
+        if not {"fire", "publish", "lingers"}.isdisjoint(self.world.swarm.features):
             return True
         seen: dict[TaskId, None] = {id: None}
         for one in seen_growing(seen):

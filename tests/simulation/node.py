@@ -255,6 +255,11 @@ class Node(Process):
         if slot is not None and slot.alive:
             slot.later(50e-6, slot.denied, command.id, command.attempt, command.why)
 
+    def _give_turn(self, command: ev.GiveTurn) -> None:
+        slot = self.slots.get(command.slot)
+        if slot is not None and slot.alive:
+            slot.later(50e-6, slot.turn, command.attempt)
+
     def _spill(self, command: ev.Spill) -> None:
         if self.point("spilling"):
             return
@@ -326,6 +331,7 @@ class Node(Process):
         ev.KillSlot: _kill_slot,
         ev.Feed: _feed,
         ev.TakeBack: _take_back,
+        ev.GiveTurn: _give_turn,
         ev.Grant: _grant,
         ev.Deny: _deny,
         ev.Spill: _spill,

@@ -23,7 +23,8 @@ class Program(Struct, frozen=True, array_like=True):
 
     `raises`, `kills_slot`, `kills_worker`: in how many of its first executions. `final`: what it
     raises would be raised again. `hangs`: it never ends by itself. `wobbles`: its value is another
-    one in each attempt. `call`: it is an actor's, the how-manieth.
+    one in each attempt. `call`: it is an actor's, the how-manieth. `moves`: how often it asks to be
+    run elsewhere.
     """
 
     salt: int
@@ -36,6 +37,7 @@ class Program(Struct, frozen=True, array_like=True):
     hangs: bool = False
     wobbles: bool = False
     call: int = 0
+    moves: int = 0
 
     @property
     def deaths(self) -> int:
@@ -89,6 +91,8 @@ def draw(dice: Dice, features: tuple[str, ...], *, walltime: bool) -> Program:
         options["hangs"] = True
     if "wobbles" in features and dice.chance(0.05):
         options["wobbles"] = True
+    if "moves" in features and dice.chance(0.05):
+        options["moves"] = dice.whole(1, 3)
     if "giants" in features and dice.chance(0.04):
         nbytes = dice.pick((8 << 20, 32 << 20, 300 << 20))
     return Program(dice.whole(0, 1 << 30), seconds, nbytes, **options)

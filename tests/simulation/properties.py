@@ -63,6 +63,10 @@ SOMETIMES: tuple[str, ...] = (
     "a cancel by force",
     "a death was reported",
     "a packet was taken back",
+    "a result lingered",
+    "a task submitted tasks",
+    "a task that had waited went on",
+    "all began anew",
     "a result that was done was lost for good",
     "a result told as done was lost",
     "a result was computed again",
@@ -88,6 +92,7 @@ SOMETIMES: tuple[str, ...] = (
     "erred: walltime",
     "returned: drained",
     "returned: inputs",
+    "returned: rescheduled",
     "returned: slot",
     "returned: stopped",
     # What is refused, and why.

@@ -14,10 +14,11 @@ from tests.simulation import programs
 from tests.simulation.dice import Dice
 from tests.simulation.programs import Program
 from tests.simulation.store import Thing
-from treadle.wire import Attempt, Failure, Run, TaskId
+from treadle.wire import Attempt, Failure, Run, TaskId, TaskSpec
 from treadle.worker import _events as ev
 
 if TYPE_CHECKING:
+    from tests.simulation.clients import Client
     from tests.simulation.node import Node
 
 #: How fast a slot writes into the store.
@@ -37,6 +38,8 @@ class Slot:
         #: What it runs, from the reading of the packet to the last outcome.
         self.run: Run | None = None
         self.blame: Attempt | None = None
+        #: It waits for other tasks, or for its turn after that.
+        self.aside = False
         #: Rows of it that have ended.
         self.done = 0
         #: The actor that lives in it, and how many calls it has answered.
@@ -98,12 +101,45 @@ class Slot:
     def _middle(self, run: Run, program: Program, half: float) -> None:
         if self.node.point("blamed", self):
             return
-        if not program.hangs:
+        if program.hangs:
+            return
+        nest = self.world.model.nests.get(run.id)
+        if nest is None:
             self.later(half, self._compute, run, program, half * 2)
+            return
+        name, specs = nest
+        client = next(one for one in self.world.clients if one.name == name)
+        client.nest(run.id, specs)
+        self.world.sometimes("a task submitted tasks")
+        self.aside = True
+        self.say(ev.WentAside(self.number, run.id, run.attempt))
+        self.later(0.01, self._wait, run, client, specs)
+
+    def _wait(self, run: Run, client: Client, specs: tuple[TaskSpec, ...]) -> None:
+        """Look whether the tasks that this one has submitted have ended."""
+        if client.is_waiting(specs):
+            self.later(self._dice.between(0.05, 0.2), self._wait, run, client, specs)
+        else:
+            self.say(ev.WantsTurn(self.number, run.id, run.attempt))
+
+    def turn(self, attempt: int) -> None:
+        """It is its turn again."""
+        run = self.run
+        if not self.aside or run is None or run.attempt != attempt:
+            self.world.fail(
+                "turn", f"slot {self.number} of {self.node.name} did not want {attempt}"
+            )
+            return
+        self.aside = False
+        self.world.sometimes("a task that had waited went on")
+        program = programs.decode(run.run_spec)
+        self.later(program.seconds / 2, self._compute, run, program, program.seconds)
 
     def _compute(self, run: Run, program: Program, took: float) -> None:
         """Do the next rows of a bundle, or the one task there is."""
         start, count = self.done, max(1, len(run.rows))
+        if program.moves and not run.rows and self._moves(run, program, took):
+            return
         id = run.id + start if start else run.id  # type: ignore[operator]
         rows = 1
         if self._is_bad(run, program, start):
@@ -129,6 +165,17 @@ class Slot:
             return
         self._granted = (run, program, ended, thing)
         self.say(ev.GrantAsked(self.number, run.id, run.attempt, nbytes))
+
+    def _moves(self, run: Run, program: Program, took: float) -> bool:
+        """Ask to be run elsewhere, if it still does that."""
+        known = self.world.model.tasks[run.id]
+        known.moves += 1
+        if known.moves > program.moves:
+            return False
+        failure = Failure("rescheduled", "Reschedule", "")
+        raised = ev.Raised(self.number, run.id, run.attempt, failure, took, False, 1, True)
+        self._tell(run, program, raised, None)
+        return True
 
     def _is_bad(self, run: Run, program: Program, place: int) -> bool:
         """Whether it is a row that raises or kills; of a task that is one row, it is."""

@@ -65,6 +65,11 @@ FEATURES = (
     "retire",
     "questions",
     "actors",
+    "nests",
+    "moves",
+    "beside",
+    "lingers",
+    "restarts",
 )
 
 

@@ -141,7 +141,23 @@ class _Maker:
             self.model.define(spec, program, options, self.client)
             tasks.append(spec)
             ids.append(id)
+            if "nests" in self.features and not rows and dice.chance(0.2):
+                self._nest(id, 1)
         return tasks, tuple(table)
+
+    def _nest(self, parent: TaskId, depth: int) -> None:
+        """Tasks that a task submits itself, and waits for."""
+        dice = self.dice
+        specs = []
+        for _ in range(dice.whole(1, 3)):
+            id = self._new_id("nested")
+            program = Program(dice.whole(0, 1 << 30), dice.spread(1e-3, 2.0), 100)
+            spec = TaskSpec(id, "nested", programs.encode(program))
+            self.model.define(spec, program, Options(), self.client)
+            specs.append(spec)
+            if depth < 4 and dice.chance(0.3):
+                self._nest(id, depth + 1)
+        self.model.nests[parent] = (self.client, tuple(specs))
 
     def _dependencies(
         self, shape: str, place: int, count: int, width: int, ids: list[TaskId], data: int
@@ -176,7 +192,7 @@ class _Maker:
                 workers = tuple(sorted({node.id, dice.pick(self.swarm.nodes).id}))
             resources = ()  # together they might fit nowhere, for ever
         loose = bool((hosts or workers or resources) and dice.chance(0.3))
-        slots = 1
+        slots = 0 if "beside" in features and dice.chance(0.1) else 1
         if "wide" in features and dice.chance(0.2) and not (hosts or workers):
             slots = dice.whole(1, 4)
         return Options(
@@ -267,6 +283,8 @@ class _Maker:
             self._ask(last + dice.spread(0.1, 20.0), wire.Replicate, chosen, dice.whole(1, 3))
         if "rebalance" in features and dice.chance(0.3):
             self._ask(last + dice.spread(0.1, 20.0), wire.Rebalance)
+        if "restarts" in features and dice.chance(0.05):
+            self._ask(last + dice.spread(0.1, 20.0), wire.Restart, dice.between(1.0, 30.0))
         if "retire" in features and dice.chance(0.15) and len(self.swarm.nodes) > 1:
             worker = dice.pick(self.swarm.nodes).id
             self._ask(last + dice.spread(0.1, 20.0), wire.Retire, (worker,))
