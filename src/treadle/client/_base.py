@@ -310,6 +310,13 @@ class ClientBase:
             self._sweeping = True
             self._session.engine.call_soon(self._sweep)
 
+    def disown(self, future: ClientFuture[Any]) -> None:
+        """See `Owner`."""
+        with self._lock:
+            if self._find(future.id) is future:
+                del self._table[future.id]
+        self.forget(future.id)
+
     def hold(self, future: ClientFuture[Any]) -> None:
         """See `Owner`."""
         self._heard_of[future] = None

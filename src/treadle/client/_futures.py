@@ -49,6 +49,9 @@ class Owner(Protocol):
     def forget(self, id: TaskId) -> None:
         """The last future of this result is gone. Takes no lock: a garbage collector says it."""
 
+    def disown(self, future: ClientFuture[Any]) -> None:
+        """This future wants its result no longer."""
+
     def pickled(self, id: TaskId) -> None:
         """A future of this result was pickled: let it linger when the last one here is gone."""
 
@@ -194,7 +197,9 @@ class ClientFuture(LazyFuture[T]):
     def release(self) -> None:
         """Want the result no longer; as the last reference to the future does when it goes."""
         if self._origin is None:
-            self._client.forget(self.id)
+            self._client.disown(self)
+        if self._state in OPEN:
+            self._stop("it was released")
 
     def __await__(self) -> Generator[Any, None, T]:
         import asyncio  # noqa: PLC0415 - only programs that await pay for it, and have
