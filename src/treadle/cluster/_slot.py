@@ -90,6 +90,7 @@ class Slot:
         self.channel = channel
         self.functions = Functions()
         self.actors = Actors()
+        self.has_actor = False
         self._memory = memory
         self._mapper = mapper
         self._memories = Memories(mapper)
@@ -159,7 +160,7 @@ class Slot:
         self.channel.report(report, began + spent)
         words[BLAME_ATTEMPT] = 0
         self._worked_ns += spent
-        if self.actors:
+        if self.has_actor:
             return ""  # it may change its process, and grow: that is its state
         return worn or self._memory.grown_too_much(began)
 
@@ -193,7 +194,7 @@ class Slot:
     def is_actors(self) -> bool:
         """See `Runner` of `_slot_aside`."""
         task = self.task
-        return bool(self.actors) or (task is not None and task.actor)
+        return self.has_actor or (task is not None and task.actor)
 
     def say(self, report: FromSlot) -> None:
         """See `Runner` of `_slot_aside`."""
@@ -219,23 +220,29 @@ class Slot:
         value = func(*args, **kwargs)
         if self.is_child:
             leave_child(None)
-        kind = type(value)
-        if kind is CoroutineType:
-            value = self.run_coroutine(value)
-            kind = type(value)
         if task.actor:
-            self.actors.keep(task.id, value)
-            self.surroundings.give_up()
-            return None, 0, name_of(kind)
+            return self._keep_actor(task, value)
+        kind = type(value)
         if kind in _PLAIN:
             data = NONE if value is None else pickle.dumps(value, _PROTOCOL)
             if len(data) <= INLINE_BYTES:
                 return data, len(data), kind.__name__
+        elif kind is CoroutineType:
+            value = self.run_coroutine(value)
+            kind = type(value)
         packed = pack(value, home=True, func=func)
         if packed.nbytes <= INLINE_BYTES:
             return packed.to_bytes(), packed.nbytes, name_of(kind)
         self.deliver(task.id, task.attempt, packed)
         return None, packed.nbytes, name_of(kind)
+
+    def _keep_actor(self, task: Task, value: Any) -> tuple[None, int, str]:
+        if type(value) is CoroutineType:
+            value = self.run_coroutine(value)
+        self.actors.keep(task.id, value)
+        self.has_actor = True
+        self.surroundings.give_up()
+        return None, 0, name_of(type(value))
 
     def load_call(self, task: Task, inputs: Inputs | None) -> tuple[Callable[..., Any], Any, Any]:
         """The function, its arguments and its keyword arguments; runs code of the user's."""
