@@ -22,7 +22,7 @@ from pathlib import Path
 from types import CodeType
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("dataflow", "scheduler", "worker")
+ROOMS = ("dataflow", "scheduler", "coordination", "worker")
 
 #: A run that takes longer has met a fault that makes the machine run for ever.
 _PATIENCE_S = 120

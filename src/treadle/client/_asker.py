@@ -142,12 +142,11 @@ class Asker:
 
     def _say_heard(self) -> None:
         heard = self._heard
-        asks = []
         while heard:
-            asks.append(heard.popleft())
-        if asks and self._can_speak():
-            self._session.ledger.say(wire.Heard(tuple(asks)))
-            self._session.touch()
+            asks = [heard.popleft() for _ in range(min(len(heard), wire.MAX_ITEMS))]
+            if self._can_speak():
+                self._session.ledger.say(wire.Heard(tuple(asks)))
+                self._session.touch()
 
     def _announce(self, topic: str, data: bytes) -> None:
         if self._can_speak():

@@ -42,17 +42,18 @@ class Named:
             name = f"{kind.lower()}-{secrets.token_hex(8)}"
         self.name = checked_name(name, f"{kind}(...)")
         self._client = client
+        self._is_given = client is not None
 
     @property
     def client(self) -> Any:
         """The client that it belongs to: the one it was given, or the one that is current when it
-        is first used.
+        is first used (and again, when that one has been closed).
 
         Raises:
             NoClientError: there is none.
         """
         client = self._client
-        if client is None:
+        if client is None or (client._closed and not self._is_given):
             client = self._client = current_client()
         return client
 

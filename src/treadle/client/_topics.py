@@ -44,8 +44,8 @@ class TopicCalls(ClientBase):
         return self._do(self._events(checked_name(topic, "get_events")))
 
     def _events(self, topic: str) -> Flow[list[Event]]:
-        rows = yield from self._ask(lambda ask: wire.Recall(ask, topic))
-        return [loaded(self, data, ()) for _, data in rows]
+        _, rows = yield from self._ask(lambda ask: wire.Recall(ask, topic))
+        return [loaded(self, data, ()) for data in rows]
 
     def subscribe_topic(self, topic: str, handler: Callable[[Event], Any]) -> None:
         """Have `handler((when, what))` called for all that is announced to a topic from now on.

@@ -17,8 +17,9 @@ from treadle.scheduler._desks import answer, begin, end, tell
 from treadle.scheduler._keepers import let_go, store
 from treadle.scheduler._shared import Desk, Kept, Queue, Stored, Wait
 
-#: Bytes of items in one answer.
+#: Bytes of items in one answer; how many there are, if fewer are enough. The rest is asked for.
 MAX_TAKEN = 16 * 1024 * 1024
+MAX_COUNT = 1_000
 
 
 def put(books: Books, client: ClientState, desk: Desk, message: wire.Put) -> None:
@@ -126,7 +127,7 @@ def _serve(books: Books, queue: Queue) -> None:
 
 def _give(books: Books, queue: Queue, wait: Wait) -> None:
     items = queue.items
-    count = min(wait.most, len(items))
+    count = min(wait.most, len(items), max(wait.least, MAX_COUNT))
     if count > 1:
         count = _fitting(items, count)
         if count < wait.least:

@@ -46,10 +46,10 @@ def recall(books: Books, client: ClientState, desk: Desk, message: wire.Recall) 
     """Tell what is remembered."""
     topic = books.shared.topics.get(message.topic)
     if topic is None:
-        tell(books, client, message.ask, [])
+        tell(books, client, message.ask, [1, []])
         return
     first = topic.number - len(topic.messages) + 1
-    tell(books, client, message.ask, [list(row) for row in enumerate(topic.messages, first)])
+    tell(books, client, message.ask, [first, list(topic.messages)])
 
 
 def subscribe(books: Books, client: ClientState, message: wire.Subscribe) -> None:

@@ -174,7 +174,7 @@ class Announce(Message, frozen=True, gc=False):
 
 
 class Recall(Message, frozen=True, gc=False):
-    """What was announced? Answer: [number, data] of the newest, oldest first."""
+    """What was announced? Answer: [number of the first, data of the newest, oldest first]."""
 
     ask: Serial
     topic: Name

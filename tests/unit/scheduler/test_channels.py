@@ -156,6 +156,17 @@ def test_what_is_too_much_for_an_answer_is_given_in_parts(monkeypatch):
     assert take(talk, 0, 9) == ["cccc"]
 
 
+def test_so_many_are_given_at_once(monkeypatch):
+    monkeypatch.setattr(_channels, "MAX_COUNT", 2)
+    talk = Talk()
+    put(talk, *"abcdef")
+    assert [take(talk, 0, 9), take(talk, 3, 9), take(talk, 1, 1)] == [
+        ["a", "b"],
+        ["c", "d", "e"],
+        ["f"],
+    ]
+
+
 # --- futures in items --------------------------------------------------------------------------
 
 

@@ -178,12 +178,12 @@ def test_who_has_heard_of_its_place_keeps_it():
 
 def test_many_waits_that_ended_in_time_leave_no_deadlines_behind():
     talk = Talk()
-    for _ in range(1_000):
+    for _ in range(90):
         token = talk.get("ann", Acquire, "x")
         waits = talk.ask("bob", Acquire, "x", timeout_s=60.0)
         talk.get("ann", GiveBack, "x", token)
         (token,) = talk.answers("bob", waits)
         talk.get("bob", GiveBack, "x", token)
-        assert len(talk.books.shared.clock.heap) < 200
+        assert len(talk.books.shared.clock.heap) <= 66
     assert talk.nothing_is_kept()
     assert not talk.books.clients["client/ann"].desk.kept

@@ -46,7 +46,7 @@ def test_who_listens_hears_what_is_announced_from_then_on():
         wire.Announced("t", 2, b"b"),
         wire.Announced("t", 3, b"c"),
     ]
-    assert talk.get("cid", Recall, "t") == [[1, b"a"], [2, b"b"], [3, b"c"], [4, b"d"]]
+    assert talk.get("cid", Recall, "t") == [1, [b"a", b"b", b"c", b"d"]]
 
 
 def test_a_question_tells_when_it_begins():
@@ -119,7 +119,7 @@ def test_what_is_announced_twice_under_a_number_is_announced_once():
     talk = Talk()
     for serial in (1, 2, 1, 2, 3):
         talk.client("ann", Announce("t", b"x", serial))
-    assert len(talk.get("bob", Recall, "t")) == 3
+    assert len(talk.get("bob", Recall, "t")[1]) == 3
 
 
 def test_the_oldest_are_forgotten(monkeypatch):
@@ -128,7 +128,7 @@ def test_the_oldest_are_forgotten(monkeypatch):
     talk.client("bob", Subscribe("t"))
     talk.lose_link("client/bob")
     announce(talk, *"abcdef")
-    assert talk.get("cid", Recall, "t") == [[4, b"d"], [5, b"e"], [6, b"f"]]
+    assert talk.get("cid", Recall, "t") == [4, [b"d", b"e", b"f"]]
     talk.attach("bob")
     talk.client("bob", Subscribe("t", 1))
     assert [m.number for m in talk.told("client/bob", wire.Announced)] == [4, 5, 6]
@@ -138,7 +138,7 @@ def test_large_messages_push_out_more(monkeypatch):
     monkeypatch.setattr(_topics, "MAX_BYTES", 10)
     talk = Talk()
     announce(talk, "aaaa", "bbbb", "cccc")
-    assert [data for _, data in talk.get("bob", Recall, "t")] == [b"bbbb", b"cccc"]
+    assert talk.get("bob", Recall, "t") == [2, [b"bbbb", b"cccc"]]
 
 
 def test_topics_that_nobody_reads_are_forgotten_when_there_are_too_many(monkeypatch):
@@ -157,4 +157,4 @@ def test_a_topic_that_never_said_anything_is_forgotten(how):
     talk.client("bob", wire.Leave() if how == "leaves" else Unsubscribe("t", 1))
     talk.client("cid", Unsubscribe("t", 1))
     assert not talk.books.shared.topics
-    assert talk.client("cid", Recall(2, "t")) == [wire.Reply(2, [])]
+    assert talk.client("cid", Recall(2, "t")) == [wire.Reply(2, [1, []])]
