@@ -224,7 +224,6 @@ def _go_on(b: Books, slot: Slot, job: Job, rows: int, last: bool) -> None:
     close(b, job)
     slot.running = None
     job.slot = None
-    slot.blocked = slot.over
     if job.inputs:
         unuse(b, job)
     if slot.fed:

@@ -26,8 +26,8 @@ class Slot(Struct, eq=False):
     since: float = 0.0
     #: Bytes granted for results that are not told yet.
     granted: int = 0
-    #: Nothing is fed behind what runs until it has ended: it has run for long, is aside or over
-    #: the count, or takes no slot.
+    #: Nothing more is put into its socket until it is idle: what runs has run for long, is aside,
+    #: over the count, or takes no slot.
     blocked: bool = False
     #: What runs waits for other tasks, or has seceded: it takes no slot.
     aside: bool = False

@@ -34,7 +34,6 @@ MUTANTS: list[Mutant] = [
         ("slots-stay-taken", "    slot.running = None\n    give_back(b, slot)\n", "    slot.running = None\n"),
         ("bundle-rows-may-be-many", "rows = event.rows if event.rows < job.left else job.left\n    if slot.granted:\n        _settle_grant(b, slot, event.nbytes", "rows = event.rows\n    if slot.granted:\n        _settle_grant(b, slot, event.nbytes"),
         ("young-deaths-not-slowed", "    b.restarts += 1\n", ""),
-        ("blocked-for-ever", "    slot.blocked = slot.over\n", ""),
         ("actors-count-bytes", "replica = add(b, event.id, event.attempt, 0, event.type, 1)", "replica = add(b, event.id, event.attempt, event.nbytes, event.type, 1)"),
     ),
     *faults(
@@ -88,6 +87,7 @@ MUTANTS: list[Mutant] = [
         ("resources-not-taken", "        b.free[name] -= amount\n", ""),
         ("new-ones-before-turns", "reserved: list[str] = [SLOTS] if b.turns else []", "reserved: list[str] = []"),
         ("aside-and-back-count-twice", "    b.free_slots -= slot.lane.slots\n", ""),
+        ("blocked-for-ever", "    slot.over = slot.blocked = False\n", "    slot.over = False\n"),
         ("anything-runs", "    if lane.slots > b.slot_count:\n        return False\n", ""),
     ),
     *faults(
