@@ -156,6 +156,7 @@ def test_equal_data_that_is_broadcast_is_copied(client, cluster):
 def test_who_cannot_have_it_in_time_is_an_error_that_says_why(client):
     with pytest.raises(TimeoutError, match=r"after 0.2 s 2 of 2 values are on no worker: .*none"):
         client.scatter([1, 2], workers="nobody", timeout=0.2)
+    until(lambda: not client._session.depot.parcels.by_id)
     with pytest.raises(ValueError, match="broadcast=0"):
         client.scatter(1, broadcast=0)
 

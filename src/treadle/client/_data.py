@@ -266,11 +266,11 @@ class DataCalls(DatasetCalls):
         return self._do(self._nbytes(ids, summary))
 
     def _nbytes(self, ids: list[TaskId] | None, summary: bool) -> Flow[dict[str, int]]:
+        what = "nbytes_by_name" if summary else "nbytes"
         total: dict[str, int] = {}
         for run in [()] if ids is None else list(runs_of(list(dict.fromkeys(ids)))):
-            rows = yield from self._ask(_sizing(run))
-            for key, prefix, nbytes in rows:
-                name = prefix if summary else key
+            sizes = yield from self._ask(_sizing(what, run))
+            for name, nbytes in sizes.items():
                 total[name] = total.get(name, 0) + nbytes
         return total
 
@@ -330,5 +330,5 @@ def _question(ids: _Ids) -> _Make:
     return lambda ask: wire.WhoHas(ask, ids)
 
 
-def _sizing(ids: _Ids) -> _Make:
-    return lambda ask: wire.Inquire(ask, "nbytes", (), ids)
+def _sizing(what: str, ids: _Ids) -> _Make:
+    return lambda ask: wire.Inquire(ask, what, (), ids)

@@ -108,17 +108,13 @@ def _copy(
     if sum(items[index][0].nbytes for index in indices) <= _ASIDE_BYTES:
         copy()
     else:
-        try:
-            yield from _in_threads(copy, min(len(indices), _THREADS, os.cpu_count() or 1))
-        except BaseException as error:
-            errors.append(error)  # the others stop, too
-            raise
+        yield from _in_threads(copy, min(len(indices), _THREADS, os.cpu_count() or 1), errors)
     if errors:
         raise errors[0]
 
 
-def _in_threads(work: Callable[[], None], count: int) -> Flow[None]:
-    """Do this in so many threads, until all are done."""
+def _in_threads(work: Callable[[], None], count: int, errors: list[BaseException]) -> Flow[None]:
+    """Do this in so many threads, until all are done. Work ends soon after there are errors."""
     gate: LazyFuture[None] = LazyFuture()
     lock = threading.Lock()
     running = count
@@ -135,6 +131,11 @@ def _in_threads(work: Callable[[], None], count: int) -> Flow[None]:
     threads = [threading.Thread(target=one, name="treadle-copy", daemon=True) for _ in range(count)]
     for thread in threads:
         thread.start()
-    yield Pending(gate)
-    for thread in threads:
-        thread.join()
+    try:
+        yield Pending(gate)
+    except BaseException as error:
+        errors.append(error)
+        raise
+    finally:
+        for thread in threads:  # nobody makes anything any more when this is over
+            thread.join()

@@ -31,7 +31,7 @@ _SCHEDULER: Final = "scheduler"
 
 #: What is asked of workers, and what the books tell.
 _OF_WORKERS: Final = frozenset({"call_stack", "logs", "versions"})
-_OF_BOOKS: Final = frozenset({"info", "nbytes"})
+_OF_BOOKS: Final = frozenset({"info", "nbytes", "nbytes_by_name"})
 
 
 class Server(Protocol):
@@ -155,9 +155,10 @@ class Relay:
 
     def _of_books(self, message: wire.Inquire, names: Sequence[str]) -> Any:
         books = self._server.machine.books
-        if message.what == "nbytes":
-            return _server_views.sizes(books, message.ids)
-        return _server_views.info(books, names)
+        if message.what == "info":
+            return _server_views.info(books, names)
+        summed = message.what == "nbytes_by_name"
+        return _server_views.sizes(books, message.ids, summed=summed)
 
     def _key(self, id: Any) -> str:
         if not isinstance(id, int | str):

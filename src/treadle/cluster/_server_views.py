@@ -57,15 +57,16 @@ def _worker(ws: WorkerState) -> dict[str, Any]:
     }
 
 
-def sizes(books: Books, ids: Sequence[TaskId]) -> list[list[Any]]:
-    """[task, its prefix, its bytes] of these results (none named: all that are held)."""
+def sizes(books: Books, ids: Sequence[TaskId], *, summed: bool) -> dict[str, int]:
+    """The bytes of these results (none named: of all that are held), by key, or summed by prefix."""
     if ids:
         tasks = [(id, owner(books, id)) for id in dict.fromkeys(ids)]
     else:
         held = {ts: None for ws in books.workers.values() for ts in ws.has_what}
         tasks = [(ts.id, ts) for ts in held]
-    return [
-        [key_of(books, id), ts.group.prefix.name, ts.nbytes or 0]
-        for id, ts in tasks
-        if ts is not None and ts.holders is not None
-    ]
+    found: dict[str, int] = {}
+    for id, ts in tasks:
+        if ts is not None and ts.holders is not None:
+            name = ts.group.prefix.name if summed else key_of(books, id)
+            found[name] = found.get(name, 0) + (ts.nbytes or 0)
+    return found

@@ -58,8 +58,8 @@ class Inquire(Message, frozen=True, gc=False):
     runs), 'logs' (the newest `most`; [level, line] of each) or 'versions' (of the packages that
     `ids` name, too). Answer: [{worker, or 'scheduler': answer}, {worker: why there is none}].
 
-    The scheduler alone tells 'info' ({worker: what there is to know of it}) and 'nbytes' (of the
-    results `ids`; none named: of all; [key, prefix, bytes] of each).
+    The scheduler alone tells 'info' ({worker: what there is to know of it}), 'nbytes' (of the
+    results `ids`; none named: of all; {key: bytes}) and 'nbytes_by_name' ({prefix: bytes}).
     """
 
     ask: Serial

@@ -146,9 +146,9 @@ def test_workers_and_bytes_stand_in_the_books(world):
     (run,) = a.heard(wire.Run)
     a.say(wire.Finished(run.id, run.attempt, 1234, "int", 0.001))
     (reply,) = ask(world, client, "nbytes")
-    assert reply.value == [["f-1-1", "f", 1234]]
-    (reply,) = ask(world, client, "nbytes", ids=(T1, "unknown"))
-    assert reply.value == [["f-1-1", "f", 1234]]
+    assert reply.value == {"f-1-1": 1234}
+    (reply,) = ask(world, client, "nbytes_by_name", ids=(T1, T1, "unknown"))
+    assert reply.value == {"f": 1234}
     a.lose()
     (reply,) = ask(world, client, "info")
     assert reply.value["a"]["status"] == "absent"
