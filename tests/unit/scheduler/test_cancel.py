@@ -351,3 +351,36 @@ def test_another_try_of_what_needs_a_call_tries_the_call_again():
     retry(cluster, "after")
     cluster.drive()
     assert [cluster.state(id) for id in ("counter", "one", "after")] == ["memory"] * 3
+
+
+def test_what_a_worker_has_been_given_is_left_alone_by_who_asks_for_that():
+    cluster = Cluster({"a": 1})
+    cluster.submit("ann", task("x"), task("y"), task("z", "x"))
+    told = cluster.client("ann", wire.Cancel(("x", "y", "z"), waiting=True))
+    assert [m.id for m in told if type(m) is wire.Cancelled] == ["y", "z"]
+    assert cluster.state("x") == "processing"
+    cluster.finish("x")
+    assert [m.id for m in cluster.told("client/ann", wire.Done)] == ["x"]
+
+
+def test_after_a_retry_a_task_may_be_in_as_many_deaths_as_before():
+    cluster = Cluster({"a": 1})
+    cluster.submit("ann", task("x"))
+    for _ in range(2):
+        for _ in range(3):
+            assert cluster.state("x") == "processing"
+            cluster.die("x")
+        assert cluster.state("x") == "erred"
+        cluster.client("ann", wire.Retry(("x",)))
+        assert cluster.ts("x").suspicious == 0
+
+
+def test_a_cancel_beside_a_dependent_that_nobody_holds_ends_no_client():
+    """x, and y of x, and z of y: the client holds x and z alone."""
+    cluster = Cluster({"a": 1}, ("ann", "bob"))
+    cluster.submit("ann", task("x"), task("y", "x"), task("z", "y"), wants=("x", "z"))
+    cluster.submit("ann", task("other"))
+    told = cluster.client("ann", wire.Cancel(("x",)))
+    assert [m.id for m in told if type(m) is wire.Cancelled] == ["x", "z"]
+    assert "client/ann" in cluster.books.clients
+    assert cluster.state("other") == "processing"
