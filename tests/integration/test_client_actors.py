@@ -374,12 +374,37 @@ def test_a_proxy_is_an_argument_of_tasks(client):
     assert client.submit(read, {"counters": [counter, future]}).result(20) == 13
 
 
+def test_a_map_may_make_actors(client):
+    counters = client.gather(client.map(Counter, range(3), actor=True))
+    assert [counter.add(10).result(20) for counter in counters] == [10, 11, 12]
+    assert len({counter.pid().result(20) for counter in counters}) == 3
+
+
 def test_tasks_may_name_an_actor_that_is_not_made_yet(client):
     future = client.submit(Counter, 1, actor=True)
     used = client.submit(use, future, 1)
     del future
     gc.collect()
     assert used.result(20) == 2
+
+
+def test_actors_stand_in_maps_and_graphs(client):
+    future = client.submit(Counter, actor=True)  # it may not be made yet
+    counts = client.map(use, [future] * 3, [1, 1, 1], pure=False)
+    nests = client.map(read, [{"counters": [future]}], pure=False)
+    assert sorted(client.gather(counts)) == [1, 2, 3]
+    assert client.gather(nests)[0] <= 3
+    counter = future.result(20)
+    assert sorted(client.gather(client.map(use, [counter] * 3, [1] * 3, pure=False))) == [4, 5, 6]
+    assert client.get({"a": (use, counter, 1), "b": (use, future, "a")}, "b") == 14
+
+
+def test_a_map_keeps_the_actors_that_it_names(client):
+    counters = [client.submit(Counter, n, actor=True) for n in range(3)]
+    futures = client.map(use, counters, [1, 1, 1], pure=False)
+    del counters
+    gc.collect()
+    assert client.gather(futures) == [1, 2, 3]
 
 
 def tell(counter, path):
