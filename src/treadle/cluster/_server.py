@@ -25,6 +25,7 @@ from treadle.cluster._server_exits import Exits
 from treadle.cluster._server_peers import Peer
 from treadle.cluster._server_relay import Relay
 from treadle.cluster._server_shelf import Shelf
+from treadle.cluster._task_here import OF_TASK
 from treadle.scheduler import SHELL, LinkLost, PeerGone, Policy, Scheduler, Send, Tick
 
 if TYPE_CHECKING:
@@ -370,7 +371,7 @@ class SchedulerServer:
         self._timer = self._loop.call_later(max(0.0, wake_at - self._clock()), self._wake)
 
     def _wake(self) -> None:
-        """The timer has rung: if time for a tick has come, clients of this machine are alive."""
+        """The timer has rung: if time for a tick has come, some clients are known to be alive."""
         self._timer = None
         wake_at = self.machine.wake_at
         if wake_at is None or self._closed:
@@ -379,9 +380,20 @@ class SchedulerServer:
             self._arm(wake_at)
             return
         for peer in list(self.peers.values()):
-            if peer.link.same_machine and not peer.is_worker and not peer.goodbye:
+            if not peer.is_worker and not peer.goodbye and self._is_alive(peer):
                 self._step(_ALIVE, peer.name, None)
         self._step(Tick(), SHELL, None)
+
+    def _is_alive(self, peer: Peer) -> bool:
+        """Whether a client is surely alive, though it is silent: its link would have ended with it.
+
+        Of a task on another machine, the kernel there sees to that, for as long as that machine
+        beats; what the task does with the interpreter's lock is its own business.
+        """
+        if peer.link.same_machine or not peer.is_of_task:
+            return peer.link.same_machine
+        worker = peer.name[len("client/") :].partition(OF_TASK)[0]
+        return worker in self.machine.books.workers
 
     def _crash(self, error: BaseException) -> None:
         if not self._closed:

@@ -30,7 +30,7 @@ def put(books: Books, client: ClientState, desk: Desk, message: wire.Put) -> Non
         answer(books, client, message.ask, error=wrong)
         _left(books, queue)
         return
-    full = bool(queue.puts) or _is_full(queue)
+    full = _is_full(queue)  # as it is while somebody waits to put
     if full and message.timeout_s == 0:
         answer(books, client, message.ask, False)
         return

@@ -37,14 +37,7 @@ def let_go(books: Books, stored: Stored) -> None:
     keeper = stored.keeper
     if keeper is None:
         return
-    linger_on(books, stored)
     del books.clients[keeper.peer]
     for ts in tuple(keeper.wants_what):
+        linger(books, ts)
         unwant(books, ts, keeper)
-
-
-def linger_on(books: Books, stored: Stored) -> None:
-    """Somebody has read the item, and may be about to want what it stands for."""
-    if stored.keeper is not None:
-        for ts in stored.keeper.wants_what:
-            linger(books, ts)

@@ -6,7 +6,7 @@ from treadle import wire
 from treadle.scheduler._books import Books
 from treadle.scheduler._client import ClientState
 from treadle.scheduler._desks import answer, begin, end
-from treadle.scheduler._keepers import let_go, linger_on, store
+from treadle.scheduler._keepers import let_go, store
 from treadle.scheduler._shared import Desk, Stored, Variable, Wait
 
 
@@ -57,5 +57,4 @@ def left(books: Books, variable: Variable) -> None:
 
 
 def _give(books: Books, stored: Stored, client: ClientState, ask: int) -> None:
-    linger_on(books, stored)
     answer(books, client, ask, [stored.item.data, stored.item.ids])

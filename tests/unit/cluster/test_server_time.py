@@ -69,6 +69,18 @@ def test_a_silent_client_on_another_machine_is_forgotten(world):
     assert "client/c" not in world.server.machine.books.clients
 
 
+def test_a_silent_client_of_a_task_stays_as_long_as_its_worker_beats(world):
+    """The task may hold the interpreter's lock for as long as it likes."""
+    worker = world.worker("w")
+    world.client("w/task-1-a", same_machine=False)
+    for number in range(1, 60):
+        world.loop.advance(1.0)
+        worker.say(wire.Beat(number))
+    assert "client/w/task-1-a" in world.server.machine.books.clients
+    world.loop.advance(100.0)
+    assert "client/w/task-1-a" not in world.server.machine.books.clients
+
+
 def test_a_client_that_said_goodbye_is_not_kept_alive(world):
     client = world.client()
     client.say(wire.Leave())

@@ -69,7 +69,6 @@ MUTANTS: list[Mutant] = [
         "scheduler._channels",
         ("full-is-not-full", "    return 0 < queue.maxsize <= len(queue.items)\n", "    return False\n"),
         ("one-more-fits", "    return 0 < queue.maxsize <= len(queue.items)\n", "    return 0 < queue.maxsize < len(queue.items)\n"),
-        ("passes-who-waits-to-put", "    full = bool(queue.puts) or _is_full(queue)\n", "    full = _is_full(queue)\n"),
         ("passes-who-waits", "    if not queue.line and len(queue.items) >= least:\n", "    if len(queue.items) >= least:\n"),
         ("less-is-enough", "        if len(queue.items) < wait.least:\n", "        if not queue.items:\n"),
         ("put-back-at-the-end", "    queue.items.extendleft(reversed(kept.items))\n", "    queue.items.extend(kept.items)\n"),
@@ -89,13 +88,12 @@ MUTANTS: list[Mutant] = [
         ("one-reader-is-woken", "            for wait in tuple(variable.line):\n", "            for wait in tuple(variable.line)[:1]:\n"),
         ("old-value-is-wanted", "            let_go(books, old)\n", "            pass\n"),
         ("no-value-is-kept", "        del books.shared.variables[variable.name]\n", "        pass\n"),
-        ("read-does-not-linger", "    linger_on(books, stored)\n", ""),
     ),
     *faults(
         "scheduler._keepers",
         ("future-not-wanted", "        desire(books, keeper, id)\n", "        pass\n"),
         ("unknown-is-stored", "    if unknown:\n", "    if False:\n"),
-        ("let-go-at-once", "    linger_on(books, stored)\n    del", "    del"),
+        ("let-go-at-once", "        linger(books, ts)\n", ""),
         ("wanted-for-ever", "        unwant(books, ts, keeper)\n", "        pass\n"),
     ),
     *faults(
