@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 
@@ -84,3 +85,21 @@ def put_future(name, value):
     client = get_client()
     Queue(name).put(client.submit(str, value))
     Variable(name).set(os.getpid())
+
+
+def set_event(name):
+    Event(name).set()
+
+
+def take_lock(name):
+    with Lock(name):
+        return "taken"
+
+
+def hold_the_interpreter(name, seconds):
+    """Takes the lock, and lets no other thread of its process run."""
+    with Lock(name) as lock:
+        Event(name).set()
+        libc = ctypes.PyDLL(None)  # calls keep the interpreter's lock
+        libc.usleep(int(seconds * 1e6))
+        return lock.token

@@ -43,6 +43,12 @@ def name(request, client):
     return request.node.name
 
 
+def in_line(client, name):
+    """How many wait for the lock."""
+    asked = client._ask(lambda ask: wire.Holders(ask, f"lock/{name}"))
+    return client._do(asked)[2]
+
+
 def held(name):
     return Lock(name).locked()
 
@@ -530,6 +536,56 @@ def test_what_waits_ends_with_the_client(client, name):
             wait.result(20)
     with pytest.raises(RuntimeError, match="closed"):
         Event(name, client=other).set()
+
+
+def test_a_task_that_holds_the_interpreters_lock_keeps_its_place(client, name):
+    future = client.submit(tasks.hold_the_interpreter, name, 1.5, pure=False)
+    assert Event(name).wait(20)
+    with Lock(name) as lock:
+        assert future.result(20) < lock.token
+
+
+def test_tasks_that_wait_for_each_other_need_one_slot(name):
+    with Client(slots=1, set_as_default=False) as client:
+        holds = client.submit(tasks.hold_until, name, name)
+        assert Event(name + "-begun", client=client).wait(20)
+        waits = client.submit(tasks.take_lock, name)
+        until(lambda: in_line(client, name) == 1)
+        client.submit(tasks.set_event, name).result(20)
+        assert waits.result(20) == "taken"
+        holds.result(20)
+
+
+def test_what_waits_ends_with_the_scheduler_and_topics_go_on_with_the_next(name):
+    with Client(slots=1, set_as_default=False) as client, ThreadPoolExecutor(1) as pool:
+        heard = []
+        client.subscribe_topic(name, heard.append)
+        client.log_event(name, 1)
+        until(lambda: len(heard) == 1)
+        lock = Lock(name, client=client)
+        lock.acquire()
+        wait = pool.submit(Event(name, client=client).wait)
+        until(lambda: client._session.ledger.asks)
+        client._session.home.process.kill()
+        with pytest.raises(SchedulerLost):
+            wait.result(20)
+        assert client.submit(sum, [1, 2]).result(20) == 3
+        with pytest.raises(LeaseLost):
+            lock.release()
+        client.log_event(name, 2)
+        until(lambda: [what for _, what in heard] == [1, 2])
+
+
+def test_a_restart_frees_what_tasks_hold(name):
+    with Client(slots=1, set_as_default=False) as client:
+        queue = Queue(name, client=client)
+        queue.put(1)
+        future = client.submit(tasks.hold_until, name, name)
+        assert Event(name + "-begun", client=client).wait(20)
+        client.restart()
+        assert future.cancelled()
+        assert Lock(name, client=client).acquire(timeout=20)
+        assert queue.get() == 1
 
 
 # --- event loops ---------------------------------------------------------------------------------
