@@ -12,6 +12,7 @@ from treadle.worker._events import Feed, KillSlot, StartSlot
 from treadle.worker._job import Job, Stage, advance
 from treadle.worker._lanes import conflicts, short_of, survey, take
 from treadle.worker._outcomes import take_back
+from treadle.worker._room import is_busy
 from treadle.worker._slot import Slot
 from treadle.worker._store import use
 
@@ -49,11 +50,7 @@ def trickle(b: Books) -> None:
         pass
     if not b.ready or not b.idle:
         return
-    busy = any(
-        (slot.running is not None or slot.fed or slot.dying) and not slot.aside
-        for slot in b.slots.values()
-    )
-    if busy and b.now - b.paused_at < b.limits.room_s:
+    if is_busy(b) and b.now - b.paused_at < b.limits.room_s:
         b.arm(b.paused_at + b.limits.room_s)
         return
     b.paused_at = b.now

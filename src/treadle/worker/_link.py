@@ -22,6 +22,7 @@ from treadle.worker._books import Books
 from treadle.worker._job import BEGUN, Stage
 from treadle.worker._outcomes import acknowledged
 from treadle.worker._replica import HERE
+from treadle.worker._room import takes_nothing
 
 #: A grace that is none.
 _NO_END_S = 1e9
@@ -123,7 +124,7 @@ def beaten(b: Books, message: Beaten) -> None:
 
 def tell_status(b: Books) -> None:
     """Tell how the memory is, if that has changed."""
-    status = (b.used, b.disk_bytes, b.paused)
+    status = (b.used, b.disk_bytes, takes_nothing(b))
     if status != b.status:
         b.status = status
         b.out.tell(Status(*status))

@@ -24,7 +24,7 @@ from treadle.worker._draining import leave, mind_the_end, mind_the_grace
 from treadle.worker._feeding import feed_calls, staff, start, unblock
 from treadle.worker._limits import Limits
 from treadle.worker._outcomes import give_up_hope
-from treadle.worker._room import mind_the_marks, serve_grants
+from treadle.worker._room import mind_the_marks, serve_grants, takes_nothing
 
 Event = ev.ShellEvent | wire.Message
 _SEVERAL = (list, tuple)
@@ -129,9 +129,8 @@ class Worker:
         if b.hopeless:
             give_up_hope(b)
         if (b.paused or b.used > b.mark_bytes) and b.budget and not b.exited:
-            paused = b.paused
             mind_the_marks(b)
-            if b.paused is not paused:
+            if takes_nothing(b) is not b.status[2]:
                 _link.tell_status(b)
         if b.calls_due:
             feed_calls(b)

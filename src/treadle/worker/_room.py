@@ -65,6 +65,22 @@ def in_progress(b: Books) -> bool:
     )
 
 
+def is_busy(b: Books) -> bool:
+    """Whether something runs here that does not wait for other tasks."""
+    return any(
+        (slot.running is not None or slot.fed or slot.dying) and not slot.aside
+        for slot in b.slots.values()
+    )
+
+
+def takes_nothing(b: Books) -> bool:
+    """Whether the scheduler should send nothing, until memory is free again.
+
+    If all that runs waits for other tasks, they may be what is to be sent.
+    """
+    return b.paused and (not b.aside or is_busy(b))
+
+
 def evict(b: Books, over: int, priority: Priority | None) -> None:
     """Send so many bytes to disk, as far as there are any that may go.
 

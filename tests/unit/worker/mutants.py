@@ -63,7 +63,7 @@ MUTANTS: list[Mutant] = [
         ("beside-in-a-line", "b.staff_due = slot.blocked = True", "b.staff_due = True"),
         ("ahead-of-turns", "    if b.ready and b.hungry and not b.turns:", "    if b.ready and b.hungry:"),
         ("started-in-a-loop", "    if b.now < b.start_at:\n        b.arm(b.start_at)\n        return\n", ""),
-        ("trickle-floods", "    if busy and b.now - b.paused_at < b.limits.room_s:", "    if busy and b.now - b.paused_at < 0:"),
+        ("trickle-floods", "    if is_busy(b) and b.now - b.paused_at < b.limits.room_s:", "    if is_busy(b) and b.now - b.paused_at < 0:"),
     ),
     *faults(
         "worker._turns",
@@ -104,6 +104,7 @@ MUTANTS: list[Mutant] = [
         ("tried-at-once-again", "        if replica.nbytes and replica.stuck_until <= b.now:\n", "        if replica.nbytes:\n"),
         ("claims-wait-for-ever", "    if b.now - b.starved_since < b.limits.room_s and in_progress(b):", "    if in_progress(b):"),
         ("claims-wait-for-nobody", "    if b.now - b.starved_since < b.limits.room_s and in_progress(b):", "    if b.now - b.starved_since < b.limits.room_s:"),
+        ("none-sent-though-all-wait", "    return b.paused and (not b.aside or is_busy(b))\n", "    return b.paused\n"),
         ("never-denied", "    if b.budget and nbytes > b.budget:", "    if False:"),
         ("grants-not-counted", "        b.used += nbytes\n        b.out.commands.append(Grant", "        b.out.commands.append(Grant"),
         ("never-resumed", "    elif b.paused and b.used <= b.low_bytes:", "    elif b.paused and b.used < 0:"),

@@ -321,6 +321,25 @@ def test_a_paused_worker_starts_what_those_that_wait_may_wait_for():
     assert (bench.stage(2), bench.stage(3)) == (Stage.fed, Stage.ready)
 
 
+def test_the_scheduler_may_send_what_those_that_wait_for_memory_to_be_free_wait_for():
+    bench = Bench(memory_bytes=100)
+    bench.run(1, inputs=needs(9, nbytes=90))
+    (request,) = bench.said(wire.GetData, "p1")
+    bench.tell(wire.Data(request.ask, (wire.Held(9, 1, 90),)), "p1")
+    assert bench.said(wire.Status)[-1].paused
+    bench.wait_aside(1)
+    assert not bench.said(wire.Status)[-1].paused
+    bench.slot_up()
+    bench.begin(2)
+    assert bench.said(wire.Status)[-1].paused
+    bench.end(2)
+    bench.want_turn(1)
+    bench.order(wire.Free(9, 1))
+    bench.end(1)
+    assert not bench.said(wire.Status)[-1].paused
+    assert not bench.books.paused
+
+
 def test_room_is_granted_over_the_budget_if_all_others_wait():
     bench = Bench(memory_bytes=100)
     bench.run(1, inputs=needs(9, nbytes=50))
