@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
+import queue
 import time
 from concurrent.futures import CancelledError
 
-from treadle.client import get_client, wait
+from treadle.client import as_completed, get_client, wait
 from treadle.errors import ResultLost
 
 
@@ -34,6 +36,83 @@ def fib(n):
 
 def deep(n):
     return 0 if n == 0 else 1 + get_client().submit(deep, n - 1).result()
+
+
+def by_wait(here):
+    futures = [here.submit(inc, n, pure=False) for n in range(3)]
+    wait(futures)
+    return here.gather(futures)
+
+
+def by_as_completed(here):
+    futures = [here.submit(inc, n, pure=False) for n in range(3)]
+    return sorted(future.result() for future in as_completed(futures))
+
+
+def by_standard_wait(here):
+    futures = [here.submit(inc, n, pure=False) for n in range(3)]
+    done, _ = concurrent.futures.wait(futures)
+    return sorted(future.result() for future in done)
+
+
+def by_standard_as_completed(here):
+    futures = [here.submit(inc, n, pure=False) for n in range(3)]
+    return sorted(future.result() for future in concurrent.futures.as_completed(futures))
+
+
+def by_executor(here):
+    with here.get_executor() as executor:
+        return list(executor.map(inc, range(3)))
+
+
+def by_get(here):
+    return here.get({f"r{n}": (inc, n) for n in range(3)}, ["r0", "r1", "r2"])
+
+
+def by_gather(here):
+    return here.gather(here.map(inc, range(3)))
+
+
+def by_callbacks(here):
+    values = queue.SimpleQueue()
+    for n in range(3):
+        here.submit(inc, n, pure=False).add_done_callback(values.put)
+    return sorted(values.get().result() for _ in range(3))
+
+
+async def by_wrapped_futures(here):
+    futures = [here.submit(inc, n, pure=False) for n in range(3)]
+    return [await asyncio.wrap_future(future) for future in futures]
+
+
+WAYS = (
+    by_wait,
+    by_as_completed,
+    by_standard_wait,
+    by_standard_as_completed,
+    by_executor,
+    by_get,
+    by_gather,
+    by_callbacks,
+    by_wrapped_futures,
+)
+
+
+def wait_by(way):
+    return way(get_client())
+
+
+def lose_the_link():
+    here = get_client()
+    future = here.submit(slowly, 1)
+    session = here._session
+    session.call(lambda: session.bond.link.close("a test"))
+    return future.result() + here.submit(inc, 1).result()
+
+
+def slowly(x):
+    time.sleep(0.3)
+    return x + 1
 
 
 def outer(x):
@@ -63,7 +142,9 @@ def keep_open(path):
 
 
 def look_at(name):
-    future = KEPT[name]
+    future = KEPT.get(name)
+    if future is None:
+        return None
     try:
         return future.status, future.result()
     except (CancelledError, ResultLost) as error:

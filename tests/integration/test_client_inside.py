@@ -16,6 +16,7 @@ import pytest
 import treadle
 from tests.integration.cluster_cases import gone, until
 from tests.integration.inside_tasks import (
+    WAYS,
     deep,
     fail,
     fib,
@@ -25,8 +26,10 @@ from tests.integration.inside_tasks import (
     keep_value,
     later,
     look_at,
+    lose_the_link,
     outer,
     sleep,
+    wait_by,
     wait_for_sleep,
 )
 from tests.integration.test_cluster_standalone import Programs
@@ -148,6 +151,15 @@ def test_threads_of_a_task_may_wait_too(client):
     assert client.submit(attempt).result(30) == sum(range(1, 21))
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_however_a_task_waits_it_blocks_nobody(client, way):
+    assert client.submit(wait_by, way).result(20) == [1, 2, 3]
+
+
+def test_a_task_s_client_that_loses_its_link_finds_it_again(client):
+    assert client.submit(lose_the_link).result(20) == 4
+
+
 def test_rows_of_a_map_may_wait(client):
     futures = client.map(lambda n: get_client().submit(inc, n, pure=False).result(), range(30))
     assert client.gather(futures) == list(range(1, 31))
@@ -261,18 +273,30 @@ def test_a_client_is_no_thread_that_a_task_has_left(client, capfd):
 # --- what ends with a task -----------------------------------------------------------------------
 
 
+def seen(client, name):
+    """What `look_at` sees in the process that has it."""
+    found = []
+
+    def look():
+        found.append(client.submit(look_at, name, pure=False).result(20))
+        return found[-1] is not None
+
+    until(look)
+    return found[-1]
+
+
 def test_results_that_a_task_wanted_are_let_go_of_at_its_end(client):
     assert client.submit(keep_value).result(20) == 2
     until(lambda: "kept" not in held(client))
-    assert client.submit(look_at, "value").result(20) == ("finished", 2)
+    assert seen(client, "value") == ("finished", 2)
 
 
 def test_a_future_that_outlives_its_task_says_so(client, tmp_path):
     client.submit(keep_open, tmp_path / "never").result(20)
     said = "the task that wanted it has ended"
-    assert client.submit(look_at, "open").result(20) == ("cancelled", said)
+    assert seen(client, "open") == ("cancelled", said)
     client.submit(keep_unread).result(20)
-    status, text = client.submit(look_at, "unread").result(20)
+    status, text = seen(client, "unread")
     assert status == "error"
     assert said in text
     assert client.submit(inc, 5).result(20) == 6

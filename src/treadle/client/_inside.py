@@ -12,6 +12,8 @@ import os
 import secrets
 import socket
 import threading
+import time
+from concurrent.futures import _base
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +21,7 @@ from treadle import wire
 from treadle.client import _current
 from treadle.client._actors import CallFuture
 from treadle.client._client import Client
+from treadle.client._futures import ClientFuture
 from treadle.cluster import _task_here, _wanting
 from treadle.cluster._homes import DialledHome
 from treadle.cluster._security import Identity
@@ -37,6 +40,9 @@ __all__ = ["TaskHere", "current_task", "get_client", "rejoin", "secede"]
 #: with its process alone; what the task wanted is nobody's then.
 _HERE_S: Final = 0.5
 _ELSEWHERE_S: Final = 10.0
+#: How often to look whether a task does anything, and what share of that time is nothing.
+_IDLE_S: Final = 0.1
+_IDLE_SHARE: Final = 0.05
 #: How long it may take to hear that something lingers.
 _HEARD_S: Final = 5.0
 _ENDED: Final = "the task that wanted it has ended"
@@ -61,6 +67,9 @@ class SlotClient(Client):
             _lease_s=_HERE_S if here else _ELSEWHERE_S,
         )
         self._session.ledger.parent = _task_here.running
+        self._is_watched = False
+        self._used_s = 0.0
+        _watch_waiters()
         _task_here.at_close(self._close)
 
     @property
@@ -77,7 +86,32 @@ class SlotClient(Client):
 
     def _running(self) -> Session:
         _task_here.at_end(self._let_go)
+        if not self._is_watched:
+            self._watch()
         return super()._running()
+
+    # --- waits that nobody knows of ------------------------------------------------------------
+
+    def _watch(self) -> None:
+        self._is_watched = True
+        self._used_s = 0.0
+        self._session.engine.call_later(_IDLE_S, self._look)
+
+    def _look(self) -> None:
+        """On the engine thread: a task that has futures, and does nothing, waits for them.
+
+        It may do so in many ways: by callbacks, by the standard library's queues and events.
+        """
+        futures = [each() for each in list(self._table.values())]
+        if not any(future is not None and not future.done() for future in futures):
+            self._is_watched = False
+            return
+        used_s, self._used_s = self._used_s, time.process_time()
+        if used_s and self._used_s - used_s < _IDLE_S * _IDLE_SHARE:
+            _task_here.seem_idle()
+        self._session.engine.call_later(_IDLE_S, self._look)
+
+    # --- the end of a task ---------------------------------------------------------------------
 
     def _let_go(self) -> None:
         """The task has ended: want nothing any longer; said when this returns."""
@@ -126,6 +160,32 @@ def _end(future: Any) -> None:
     elif future._remote is not None:
         future._exception = ResultLost(f"{future.key}: {_ENDED}")
         future._remote = None
+
+
+class _Event(threading.Event):
+    """What `concurrent.futures.wait` and `as_completed` wait for."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if self.is_set():
+            return True
+        with _task_here.aside():
+            return super().wait(timeout)
+
+
+def _watch_waiters() -> None:
+    """Have the standard library's waits for futures of ours give the turn away."""
+    own: Any = getattr(_base, "_create_and_install_waiters", None)
+    if own is None or getattr(own, "is_watched", False):
+        return
+
+    def install(fs: Any, return_when: Any) -> Any:
+        waiter = own(fs, return_when)
+        if any(isinstance(future, ClientFuture) for future in fs):
+            waiter.event.__class__ = _Event
+        return waiter
+
+    install.is_watched = True  # type: ignore[attr-defined]
+    _base._create_and_install_waiters = install  # type: ignore[attr-defined]
 
 
 _lock = threading.Lock()

@@ -75,6 +75,8 @@ class Asides:
         #: The agent was told that we wait; and, then, that we want a turn again.
         self._is_aside = False
         self._wants = False
+        #: It seems to wait, though it does not say so; counted among those that wait.
+        self._seems_idle = False
         #: Awaits on the task's own event loop, and whose thread that is.
         self.awaits = 0
         self.loop_thread = 0
@@ -139,6 +141,11 @@ class Asides:
             self._has_seceded = False
             self.step_back(self._attempt)
 
+    def seem_idle(self) -> None:
+        """See `Seat`."""
+        if not self._waiting and self.step_aside():
+            self._seems_idle = True
+
     def tell(self, report: FromSlot) -> None:
         """Tell the agent something, if the task's code runs; from any of its threads."""
         slot = self._slot
@@ -177,7 +184,8 @@ class Asides:
         with self._lock:
             if attempt != self._attempt:
                 return  # that task has ended
-            self._waiting -= 1
+            self._waiting -= 1 + self._seems_idle
+            self._seems_idle = False
             if self._waiting or not self._is_aside:
                 return
             if self._wants:  # one waits for all
@@ -220,7 +228,7 @@ class Asides:
                 self._attempt = 0
                 self._mail.turn_to(0)
             self._waiting = self.awaits = 0
-            self._has_seceded = self._is_aside = self._wants = False
+            self._has_seceded = self._is_aside = self._wants = self._seems_idle = False
             self._lock.notify_all()
 
 

@@ -57,6 +57,9 @@ class Seat(Protocol):
     def rejoin(self) -> None:
         """See the function."""
 
+    def seem_idle(self) -> None:
+        """See the function."""
+
     def at_end(self, fn: Callable[[], None]) -> None:
         """See the function."""
 
@@ -137,6 +140,15 @@ def rejoin() -> None:
     """Take a turn again; waits for it."""
     if _seat is not None:
         _seat.rejoin()
+
+
+def seem_idle() -> None:
+    """The running task seems to wait for others, in a way that nobody knows of.
+
+    It takes no turn until it says, by `aside`, that it has waited; or until its end.
+    """
+    if _seat is not None:
+        _seat.seem_idle()
 
 
 def at_end(fn: Callable[[], None]) -> None:
