@@ -246,6 +246,15 @@ def test_bytes_are_counted_by_name_and_by_key(client):
     assert client.nbytes([]) == {}
 
 
+def test_rows_of_a_map_have_their_share_of_the_bytes(client):
+    rows = client.map(twice, range(500))
+    client.gather(rows)
+    whole = client.nbytes(rows)["twice"]
+    assert client.nbytes()["twice"] == pytest.approx(whole, rel=0.01)
+    assert client.nbytes(rows[:250])["twice"] == pytest.approx(whole / 2, rel=0.5)
+    assert len(client.nbytes(rows, summary=False)) == 500
+
+
 def test_who_has_tells_of_all_futures_of_this_client(client):
     a, b = client.scatter([1, 2])
     assert set(client.who_has()) == {a.key, b.key}

@@ -58,15 +58,19 @@ def _worker(ws: WorkerState) -> dict[str, Any]:
 
 
 def sizes(books: Books, ids: Sequence[TaskId], *, summed: bool) -> dict[str, int]:
-    """The bytes of these results (none named: of all that are held), by key, or summed by prefix."""
+    """The bytes of these results (none named: of all that are held), by key, or summed by prefix.
+
+    A row has its share of what its bundle takes.
+    """
     if ids:
-        tasks = [(id, owner(books, id)) for id in dict.fromkeys(ids)]
+        named = [(id, owner(books, id)) for id in dict.fromkeys(ids)]
+        tasks = [(id, ts, ts.rows) for id, ts in named if ts is not None]
     else:
         held = {ts: None for ws in books.workers.values() for ts in ws.has_what}
-        tasks = [(ts.id, ts) for ts in held]
-    found: dict[str, int] = {}
-    for id, ts in tasks:
-        if ts is not None and ts.holders is not None:
+        tasks = [(ts.id, ts, 1) for ts in held]
+    found: dict[str, float] = {}
+    for id, ts, rows in tasks:
+        if ts.holders is not None:
             name = ts.group.prefix.name if summed else key_of(books, id)
-            found[name] = found.get(name, 0) + (ts.nbytes or 0)
-    return found
+            found[name] = found.get(name, 0) + (ts.nbytes or 0) / rows
+    return {name: round(nbytes) for name, nbytes in found.items()}
