@@ -172,6 +172,20 @@ def test_no_worker_is_kept_free_for_what_waits_for_a_task_that_waits():
     assert given(cluster, "a") == ["q"]
 
 
+def test_a_worker_that_was_kept_free_is_let_go_when_that_would_be_for_ever():
+    """As above, but the worker was kept free before `p` began to wait."""
+    cluster = a_cluster(2, resources={"gpu": 1})
+    gpu = {"gpu": 1.0}
+    cluster.submit("ann", task("p", resources=gpu), task("t"))
+    cluster.submit("ann", task("q", resources=gpu, priority=-9.0))
+    cluster.finish("t")
+    assert cluster.books.queues.held
+    nested(cluster, "p", task("wide", slots=2))
+    aside(cluster, "p")
+    assert not cluster.books.queues.held
+    assert given(cluster, "a") == ["p", "wide"]
+
+
 def test_a_suspect_that_waits_does_not_keep_another_from_its_worker():
     """Both were involved in a death; the first waits for the second, and there is one worker."""
     cluster = a_cluster(2)
@@ -299,6 +313,17 @@ def test_it_runs_where_it_was_if_there_is_no_other():
     assert where(cluster, "x") == "a"
 
 
+def test_it_may_come_back_when_it_has_been_moved():
+    cluster = Cluster({"a": 1, "b": 1})
+    cluster.submit("ann", task("x", retries=1))
+    first = rescheduled(cluster, "x")
+    second = where(cluster, "x")
+    cluster.submit("ann", task("urgent", priority=-1.0, workers=(second,)))
+    cluster.fail("x")
+    assert where(cluster, "urgent") == second
+    assert where(cluster, "x") == first
+
+
 def test_who_asks_for_it_does_not_wait_behind_those_that_asked_to_leave_elsewhere():
     cluster = Cluster({"a": 1, "b": 1})
     cluster.submit("ann", task("x"), task("y"))
@@ -322,6 +347,7 @@ def test_what_takes_no_slot_is_sent_at_once():
     cluster.submit("ann", task("y", slots=0))
     assert where(cluster, "y")
     assert cluster.run_of("x")[1].slots == 0
+    assert [ws.backlog_s for ws in cluster.books.workers.values()] == [0.5, 0.5]
     cluster.start("x")
     sentence = scheduler.explain(cluster.scheduler, "x", cluster.now)
     assert "runs on worker a, beside its slots" in sentence

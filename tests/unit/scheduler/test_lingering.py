@@ -84,6 +84,15 @@ def test_what_lingers_can_be_cancelled():
     assert not cluster.books.lingering
 
 
+def test_what_lingers_does_not_keep_what_it_waits_for_from_being_cancelled():
+    cluster = Cluster({"a": 1}, ("ann", "slot"))
+    cluster.submit("ann", task("x"), task("y", "x"))
+    cluster.client("slot", wire.Linger(("y",)))
+    told = cluster.client("ann", wire.Cancel(("x",)))
+    assert [m.id for m in told if type(m) is wire.Cancelled] == ["x", "y"]
+    assert not cluster.books.tasks
+
+
 def test_a_row_lingers():
     cluster = Cluster({}, ("ann", "bob"))
     first = wire.task_id(1, 10)
