@@ -104,7 +104,9 @@ class Agent:
         )
         self._disk = Disk(self.store, loop, self.tell, self._threads)
         self.uplink = Uplink(self, pantry)
-        self._inquiries = Inquiries(self.slots.ends, loop, self._threads, self.uplink.send)
+        self._inquiries = Inquiries(
+            self.slots.ends, loop, self._threads, self.uplink.send, self._output.settle
+        )
         self.uplink.on_inquiry = self._inquiries.hear
         self.peers = Peers(self, Arrivals(self.store), run, directory, identity)
         self._do = self._table()

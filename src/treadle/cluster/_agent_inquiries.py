@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from treadle import wire
@@ -32,6 +32,7 @@ class Inquiries:
         slots: the slots there are, by number.
         threads: where what takes time is done.
         send: says something to the scheduler.
+        settle: waits until what tasks have printed was sent.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class Inquiries:
         loop: asyncio.AbstractEventLoop,
         threads: Executor,
         send: Callable[[Sequence[wire.Message]], None],
+        settle: Callable[[], Awaitable[None]],
     ) -> None:
         self._slots = slots
         self._loop = loop
         self._threads = threads
         self._send = send
+        self._settle = settle
         self._tasks: set[asyncio.Task[None]] = set()
         # A slot writes one answer at a time.
         self._turn = asyncio.Lock()
@@ -79,6 +82,8 @@ class Inquiries:
             return await self._stacks(message.ids)
         if message.what == "logs":
             return _log_tail.newest(message.most, of_worker=True)
+        if message.what == "output":
+            return await self._settle()
         if message.what == "versions":
             packages = [name for name in message.ids if isinstance(name, str)]
             return await self._loop.run_in_executor(self._threads, versions_here, packages)

@@ -30,7 +30,7 @@ _MOST_TEXT: Final = 2_000
 _SCHEDULER: Final = "scheduler"
 
 #: What is asked of workers, and what the books tell.
-_OF_WORKERS: Final = frozenset({"call_stack", "logs", "versions"})
+_OF_WORKERS: Final = frozenset({"call_stack", "logs", "output", "versions"})
 _OF_BOOKS: Final = frozenset({"info", "nbytes", "nbytes_by_name"})
 
 

@@ -22,7 +22,7 @@ from treadle.cluster._link import this_party
 from treadle.cluster._results import InlineValue, RemoteResult
 from treadle.cluster._session_bond import Bond, State
 from treadle.cluster._session_ear import SessionEar
-from treadle.cluster._session_home import bring_all
+from treadle.cluster._session_home import bring_all, hear_out
 from treadle.dataflow._lazy import EngineThread, LazyFuture
 from treadle.dataflow._sink import Listener, SinkTask
 from treadle.errors import SchedulerLost
@@ -428,6 +428,8 @@ class Session:
         if self.dead is None:
             if bring:
                 self.bring_home()
+            if self._echo is not None:
+                hear_out(self)
             gone: LazyFuture[None] = LazyFuture()
             self.call(partial(self._say_goodbye, gone))
             try:

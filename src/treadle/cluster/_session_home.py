@@ -1,19 +1,31 @@
-"""How results that are still wanted come home, when a session is about to end."""
+"""How results that are still wanted come home, and what tasks print, when a session ends."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from treadle import wire
 from treadle.cluster._views import results
+from treadle.dataflow._lazy import LazyFuture
 
 if TYPE_CHECKING:
     from treadle.cluster._results import RemoteResult
     from treadle.cluster._session import Session
-    from treadle.dataflow._lazy import LazyFuture
 
 #: At most so many bytes are brought from other machines.
 _FAREWELL_BYTES: Final = 1 << 30
+#: How long what tasks have printed is waited for.
+_HEAR_OUT_S: Final = 1.0
+
+
+def hear_out(session: Session) -> None:
+    """Wait for what tasks have printed: it comes behind their outcomes. A moment at most."""
+    heard: LazyFuture[Any] = LazyFuture()
+    session.request(lambda ask: wire.Inquire(ask, "output"), heard.set_result)
+    with suppress(TimeoutError):
+        heard.result(_HEAR_OUT_S)
 
 
 def bring_all(session: Session, arrived: LazyFuture[None]) -> None:

@@ -55,8 +55,8 @@ class Inquire(Message, frozen=True, gc=False):
     """Ask these workers (none named: all), and the scheduler if `scheduler`.
 
     `what`: 'call_stack' (of the tasks `ids`; none named: of all; [id, key, frames] of each that
-    runs), 'logs' (the newest `most`; [level, line] of each) or 'versions' (of the packages that
-    `ids` name, too). Answer: [{worker, or 'scheduler': answer}, {worker: why there is none}].
+    runs), 'logs' (the newest `most`; [level, line] of each), 'versions' (of the packages that `ids`
+    name, too) or 'output' (nothing; once what tasks have printed was sent). Answer: [{worker, or 'scheduler': answer}, {worker: why there is none}].
 
     The scheduler alone tells 'info' ({worker: what there is to know of it}), 'nbytes' (of the
     results `ids`; none named: of all; {key: bytes}) and 'nbytes_by_name' ({prefix: bytes}).
