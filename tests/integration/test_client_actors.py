@@ -238,6 +238,21 @@ def test_futures_of_calls_are_like_any_other(client):
     assert first.key.startswith("add-")
 
 
+def test_actors_and_calls_are_waited_for_like_any_other(client):
+    actors = [client.submit(Counter, n, actor=True) for n in range(3)]
+    made = list(treadle.as_completed(actors, with_results=True, timeout=20))
+    assert sorted(counter.count for _, counter in made) == [0, 1, 2]
+    assert client.gather(actors)[2].count == 2
+    calls = [future.result().add(10) for future in actors]
+    assert treadle.wait(calls, timeout=20).not_done == set()
+    assert sorted(value for _, value in treadle.as_completed(calls, with_results=True)) == [
+        10,
+        11,
+        12,
+    ]
+    assert [future.type for future in actors] == ["Counter"] * 3
+
+
 def test_large_results_and_arguments_of_calls(client):
     counter = client.submit(Counter, actor=True).result(20)
     big = counter.ones(1_000_000)
@@ -342,6 +357,12 @@ def test_what_it_changes_of_its_process_stays(client, tmp_path):
     settled = client.submit(Settled, tmp_path, actor=True).result(20)
     for _ in range(3):
         assert settled.where().result(20) == (str(tmp_path), "here", True)
+
+
+def test_a_walltime_is_for_making_it(client):
+    counter = client.submit(Counter, actor=True, walltime=3.0).result(20)
+    time.sleep(3.5)  # it lives on
+    assert counter.add(1).result(20) == 1
 
 
 def test_it_may_grow_beyond_what_a_slot_may():
@@ -672,7 +693,12 @@ def test_an_asynchronous_client_awaits_calls_and_attributes():
             made = await client.submit(lambda: Counter(8), actor=True)  # of what class is not known
             assert await made.add(1) == 9
             assert await made.count == 9
-            return await client.gather([counter.add(1), made.add(1)])
+            calls = [counter.add(1), made.add(1)]
+            async for future in treadle.as_completed(calls):
+                assert (await future) in (6, 10)
+            (same,) = await client.gather([counter._future])
+            assert same == counter
+            return await client.gather(calls)
 
     async def _await(future):
         return await future
