@@ -56,7 +56,8 @@ class Inquire(Message, frozen=True, gc=False):
 
     `what`: 'call_stack' (of the tasks `ids`; none named: of all; [id, key, frames] of each that
     runs), 'logs' (the newest `most`; [level, line] of each), 'versions' (of the packages that `ids`
-    name, too) or 'output' (nothing; once what tasks have printed was sent). Answer: [{worker, or 'scheduler': answer}, {worker: why there is none}].
+    name, too) or 'output' (nothing; once what tasks have printed was sent). Answer: [{worker, or
+    'scheduler': answer}, {worker: why there is none}].
 
     The scheduler alone tells 'info' ({worker: what there is to know of it}), 'nbytes' (of the
     results `ids`; none named: of all; {key: bytes}) and 'nbytes_by_name' ({prefix: bytes}).
