@@ -40,6 +40,7 @@ CALLS = """
     annotate span print
     actor ActorFuture Lock Semaphore MultiLock Event Queue Variable Pub Sub
     workers allow_other_workers resources priority retries fifo_timeout scale adapt
+    loop heartbeat_interval serializers direct_to_workers connection_limit Nanny
     SSHCluster LocalCluster asynchronous set_as_default security scheduler_file timeout name
 """
 
