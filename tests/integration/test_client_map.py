@@ -172,6 +172,18 @@ def test_a_part_is_kept_for_as_long_as_one_of_its_rows_is_wanted(client):
     until(lambda: "told_apart" not in str(client.has_what()))
 
 
+def test_nothing_is_left_of_many_futures(own_client):
+    for _ in range(5):
+        futures = own_client.map(inc, range(2000), pure=False)
+        futures += [own_client.submit(inc, n, pure=False) for n in range(300)]
+        assert sum(own_client.gather(futures)) == 2000 * 2001 // 2 + 300 * 301 // 2
+        del futures
+    gc.collect()
+    ledger = own_client._session.ledger
+    until(lambda: not own_client._table and not ledger.wants and not len(ledger.bundles))
+    until(lambda: not any(own_client.has_what().values()))
+
+
 def test_as_completed_over_rows(client):
     results = {result for _, result in as_completed(client.map(inc, range(500)), with_results=True)}
     assert results == set(range(1, 501))

@@ -17,7 +17,7 @@ from weakref import ref
 from treadle.client import _current
 from treadle.client._asker import Asker
 from treadle.client._flows import Flow, Pending, await_for, wait_for
-from treadle.client._futures import ClientFuture, is_bound
+from treadle.client._futures import ClientFuture, Hold, held, is_bound
 from treadle.client._homes import CONNECTION_FILE, home_at, home_here
 from treadle.client._map import Part, RowValue
 from treadle.cluster import _wanting
@@ -85,7 +85,8 @@ class ClientBase:
             home = home_at(address, options, credential)
         self._lock = threading.Lock()
         #: The futures that are alive, by the results they want.
-        self._table: dict[TaskId, ref[ClientFuture[Any]]] = {}
+        self._table: dict[TaskId, Hold] = {}
+        self._on_gone = self._gone
         #: Futures that somebody wants to hear of: they stay until they are done.
         self._heard_of: dict[ClientFuture[Any], None] = {}
         #: Results of which the last future is gone, and those of which one was pickled.
@@ -243,7 +244,7 @@ class ClientBase:
     ) -> ClientFuture[Any]:
         """A new future that wants this."""
         future = (kind or ClientFuture)(self, id, key)
-        self._table[id] = ref(future)
+        self._table[id] = held(future, self._on_gone)
         return future
 
     def _find(self, id: TaskId) -> ClientFuture[Any] | None:
@@ -282,7 +283,7 @@ class ClientBase:
             future._fill(self)
             future._origin = known
             if known is None:
-                self._table[future.id] = ref(future)
+                self._table[future.id] = held(future, self._on_gone)
         if known is None:
             session.do(partial(_wanting.want, id=future.id, name=future.key[:_MOST_NAME]))
         else:
@@ -302,6 +303,9 @@ class ClientBase:
         return _Table(self)
 
     # --- for its futures -------------------------------------------------------------------------
+
+    def _gone(self, hold: Hold) -> None:
+        self.forget(hold.id)
 
     def forget(self, id: TaskId) -> None:
         """See `Owner`."""
@@ -419,7 +423,7 @@ class _Table:
         self.client = client
 
     def __setitem__(self, id: TaskId, future: ClientFuture[Any]) -> None:
-        self.client._table[id] = ref(future)
+        self.client._table[id] = held(future, self.client._on_gone)
 
     def get(self, id: TaskId) -> ClientFuture[Any] | None:
         """See `_find`."""

@@ -13,6 +13,7 @@ from concurrent.futures import CancelledError
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from weakref import ref
 
 from treadle.client._current import current_client
 from treadle.cluster._calls import HERE
@@ -233,14 +234,6 @@ class ClientFuture(LazyFuture[T]):
             self._client.pickled(self.id)
         return revived, (type(self), self.id, self.key)
 
-    def __del__(self) -> None:
-        try:
-            get = object.__getattribute__  # not what would bind a future to a client
-            if get(self, "_origin") is None:
-                get(self, "_client").forget(self.id)
-        except AttributeError:
-            return  # its constructor did not get that far, or it was never used
-
     # --- on the engine thread ----------------------------------------------------------------
 
     def _arrive(self, remote: RemoteValue) -> None:
@@ -295,6 +288,24 @@ class ClientFuture(LazyFuture[T]):
             return f"<{type(self).__name__} {self.key}: not used yet>"
         kind = f", {self.type}" if self.type else ""
         return f"<{type(self).__name__} {self.key}: {self.status}{kind}>"
+
+
+class Hold(ref[ClientFuture[Any]]):
+    """How a client knows a future: it is told when the future is gone.
+
+    Not by the future's `__del__`: while that runs, other threads still find the future alive.
+    """
+
+    __slots__ = ("id",)
+
+    id: TaskId
+
+
+def held(future: ClientFuture[Any], gone: Callable[[Any], None]) -> Hold:
+    """A hold on a future."""
+    hold = Hold(future, gone)
+    hold.id = future.id
+    return hold
 
 
 _SLOTS: Final = frozenset((*ClientFuture.__slots__, *LazyFuture.__slots__)) - {"id", "key"}

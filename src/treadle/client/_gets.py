@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import ref
 
 from treadle import wire
 from treadle.client._evaluate import same
-from treadle.client._futures import ClientFuture
+from treadle.client._futures import ClientFuture, held
 from treadle.client._graph import Graph, Literal, Node, graph_of
 from treadle.client._tasks import TaskCalls, options_of
 from treadle.cluster._calls import Call, Ref
@@ -91,7 +90,7 @@ class GraphCalls(TaskCalls):
                 shown = f"{name}-{session.ledger.session:x}-{number}"
                 future = made[id] = ClientFuture(self, id, shown)
             futures[key] = future
-        self._table.update([(id, ref(future)) for id, future in made.items()])
+        self._table.update([(id, held(future, self._on_gone)) for id, future in made.items()])
         names = {id: by_id[id].name for id in made}
         act = partial(submit_graph, tasks=tasks, options=options, wanted=names, uses=run.uses())
         session.begin(act, run.calls)

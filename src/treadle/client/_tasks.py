@@ -17,13 +17,12 @@ from functools import partial
 from hashlib import blake2b
 from numbers import Real
 from typing import TYPE_CHECKING, Any
-from weakref import ref
 
 from treadle import wire
 from treadle.client._actors import ActorFuture, packing
 from treadle.client._base import ClientBase, Flow, names_of
 from treadle.client._flows import await_for, wait_for
-from treadle.client._futures import ClientFuture
+from treadle.client._futures import ClientFuture, held
 from treadle.client._map import MOST_ROWS, Maps, bundles, packed_rows
 from treadle.client._nests import LEFT_OUT, each, replaced
 from treadle.client._waiting import settled
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from treadle.cluster._calls import Call
     from treadle.wire import TaskId
 
+_DEFAULT = wire.Options()
 _STOPPED = (CANCELLED, CANCELLED_AND_NOTIFIED)
 
 
@@ -166,7 +166,7 @@ class TaskCalls(ClientBase):
             ClientFuture[Any](self, first + row, f"{head}{number + row}")
             for row in range(len(rows))
         ]
-        self._table.update([(future.id, ref(future)) for future in futures])
+        self._table.update([(future.id, held(future, self._on_gone)) for future in futures])
         if seal:
             self._maps.keep(seal, futures)
         for start, end in bundles(packed, max(1, most)):
@@ -406,6 +406,9 @@ def options_of(
     Raises:
         ValueError: that cannot be asked for.
     """
+    plain = workers is None and not resources and walltime is None
+    if plain and not loose and retries == 0 and type(priority) is int and priority == 0:
+        return _DEFAULT  # nearly always
     if loose and workers is None:
         raise ValueError("allow_other_workers=True goes with workers=...")
     if type(retries) is not int or not 0 <= retries < 2**31:
