@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from tests.integration.cluster_cases import gone, until
-from treadle.client import Client, ClientFuture
+from treadle.client import Client, ClientFuture, get_client
+from treadle.errors import SchedulerLost
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -304,6 +305,47 @@ def test_event_loops_can_use_it(client):
             return await asyncio.gather(*calls)
 
     assert asyncio.run(main()) == [0, 1, 4, 9, 16]
+
+
+def test_event_loops_with_a_client_of_their_own_can_use_it_too(client):
+    async def main():
+        loop = asyncio.get_running_loop()
+        async with Client(client.connection_file, asynchronous=True) as mine:
+            pool = mine.get_executor()
+            calls = [loop.run_in_executor(pool, square, i) for i in range(5)]
+            results = await asyncio.gather(*calls)
+            pool.shutdown(wait=False, cancel_futures=True)
+            return results
+
+    assert asyncio.run(main()) == [0, 1, 4, 9, 16]
+
+
+def test_many_threads_may_use_it(client, pool):
+    def some(start):
+        return sum(pool.map(square, range(start, start + 20)))
+
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        sums = list(threads.map(some, range(0, 400, 20)))
+    assert sum(sums) == sum(x * x for x in range(400))
+    until(lambda: not pool._open)
+
+
+def test_a_task_can_use_it(pool):
+    def inner(n):
+        with get_client().get_executor() as here:
+            return sum(here.map(square, range(n)))
+
+    assert pool.submit(inner, 5).result(20) == 30
+
+
+def test_a_scheduler_that_is_lost_ends_all_calls(gate):
+    with Client(slots=1) as client:
+        pool = client.get_executor()
+        assert pool.submit(square, 1).result(20) == 1
+        futures = [pool.submit(gate, i) for i in range(3)]
+        psutil.Process(client._session.home.process.pid).kill()
+        pool.shutdown()
+        assert {type(future.exception(0)) for future in futures} == {SchedulerLost}
 
 
 AT_EXIT = """
