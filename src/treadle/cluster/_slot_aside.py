@@ -69,6 +69,8 @@ class Asides:
         #: The attempt that steps aside, or has; 0: none has, since the last one ended.
         self._attempt = 0
         self._id: TaskId = 0
+        #: Counts tasks, and rows of bundles, that have had to do with this.
+        self._era = 1
         #: Threads of it that wait, and one more if it has seceded.
         self._waiting = 0
         self._has_seceded = False
@@ -139,7 +141,7 @@ class Asides:
         """See `Seat`."""
         if self._has_seceded:
             self._has_seceded = False
-            self.step_back(self._attempt)
+            self.step_back(self._era)
 
     def seem_idle(self) -> None:
         """See `Seat`."""
@@ -157,13 +159,13 @@ class Asides:
                 slot.say(report)
 
     def step_aside(self) -> int:
-        """One thread more waits. Returns for which attempt; 0: it makes no difference."""
+        """One thread more waits. Returns in which era; 0: it makes no difference."""
         slot = self._slot
         if slot.is_child or slot.is_actors or slot.task is None:
             return 0
         # Before the look at `in_task`: so the main thread, which first leaves the task and then
         # looks whether something is to be done at its end, does not miss it.
-        slot.at_end(self.reset)
+        slot.at_end(self.reset, of_actors=True)
         with self._lock:
             task = slot.task
             if not slot.in_task or task is None:
@@ -175,27 +177,28 @@ class Asides:
             if not self._is_aside:
                 self._is_aside = True
                 slot.say(Waits(self._id, self._attempt))
-            return self._attempt
+            return self._era
 
-    def step_back(self, attempt: int) -> None:
+    def step_back(self, era: int) -> None:
         """One thread less waits; if it was the last, a turn is waited for."""
-        if not attempt or self._slot.is_child:
+        if not era or self._slot.is_child:
             return
         with self._lock:
-            if attempt != self._attempt:
-                return  # that task has ended
+            if era != self._era:
+                return  # that task, or row, has ended
             self._waiting -= 1 + self._seems_idle
             self._seems_idle = False
             if self._waiting or not self._is_aside:
                 return
             if self._wants:  # one waits for all
-                self._lock.wait_for(lambda: not self._wants or attempt != self._attempt)
+                self._lock.wait_for(lambda: not self._wants or era != self._era)
                 return
             self._wants = True
+            attempt = self._attempt
             self._slot.say(Wants(self._id, attempt))
-        self._wait_turn(attempt)
+        self._wait_turn(era, attempt)
 
-    def _wait_turn(self, attempt: int) -> None:
+    def _wait_turn(self, era: int, attempt: int) -> None:
         struck: BaseException | None = None
         while True:
             try:
@@ -204,7 +207,7 @@ class Asides:
             except BaseException as error:  # noqa: BLE001 - Ctrl-C: it is raised when there is a turn
                 struck = error
         with self._lock:
-            if attempt == self._attempt:
+            if era == self._era:
                 self._take_turn()
         if struck is not None:
             raise struck
@@ -223,7 +226,12 @@ class Asides:
 
     def reset(self) -> None:
         """The task has ended: from here on no other thread says anything, or is waited for."""
+        if self._slot.is_child:
+            return
+        if self._is_aside and self._has_more_rows():
+            self._return_for_next_row()
         with self._lock:
+            self._era += 1
             if self._attempt:
                 self._attempt = 0
                 self._mail.turn_to(0)
@@ -231,21 +239,36 @@ class Asides:
             self._has_seceded = self._is_aside = self._wants = self._seems_idle = False
             self._lock.notify_all()
 
+    def _has_more_rows(self) -> bool:
+        task = self._slot.task
+        return task is not None and self._words[BLAME_ROW] + 1 < len(task.rows)
+
+    def _return_for_next_row(self) -> None:
+        """A row has ended while it was aside: the next one takes a turn again."""
+        with self._lock:
+            self._waiting = 0
+            if self._wants:  # a thread that it has left waits for one
+                self._lock.wait_for(lambda: not self._wants)
+                return
+            self._wants = True
+            self._slot.say(Wants(self._id, self._attempt))
+        self._wait_turn(self._era, self._attempt)
+
 
 class _Aside:
     """See `treadle.cluster._task_here.aside`."""
 
-    __slots__ = ("_asides", "_attempt")
+    __slots__ = ("_asides", "_era")
 
     def __init__(self, asides: Asides) -> None:
         self._asides = asides
-        self._attempt = 0
+        self._era = 0
 
     def __enter__(self) -> None:
-        self._attempt = self._asides.step_aside()
+        self._era = self._asides.step_aside()
 
     def __exit__(self, *exc: object) -> None:
-        self._asides.step_back(self._attempt)
+        self._asides.step_back(self._era)
 
 
 class _Awaiting:

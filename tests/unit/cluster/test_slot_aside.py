@@ -99,6 +99,14 @@ def test_who_has_seceded_waits_without_a_word_until_it_rejoins(desk: Desk) -> No
     assert kinds(reports) == [Waits, Wants, Returned]
 
 
+def test_a_row_that_has_seceded_takes_a_turn_for_the_next_one(desk: Desk) -> None:
+    desk.slot.functions.loaded[DIGEST] = lambda x: _task_here.secede()
+    desk.talk.send(encode(Turn(1)))
+    desk.talk.send(encode(Turn(1)))
+    reports = desk.serve(bundle([(1,), (2,), (3,)], attempt=1))
+    assert kinds(reports) == [Waits, Wants, Returned] * 2 + [Waits, Returned]
+
+
 def wait_in_threads() -> None:
     both, end = threading.Barrier(3), threading.Event()
 
