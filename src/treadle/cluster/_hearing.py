@@ -210,7 +210,7 @@ def _end(b: Ledger, id: TaskId, failure: Failure, rows: int = 0) -> None:
         b.tell(id, error=error, text=text_of(failure))
     elif was is not None and was is not ENDED:
         was.gone(partial(error_of, failure, b.shown(id)))
-    elif bundle is not None:
+    elif bundle is not None and (not rows or bundle.is_open(int(id), rows)):
         for start, count in [(int(id), rows)] if rows else bundle.runs():
             bundle.tell(start, count, None if bundle.unwanted else ENDED)
             if not bundle.unwanted:
