@@ -287,7 +287,7 @@ class _Maker:
             self._ask(last + dice.spread(0.1, 20.0), wire.Restart, dice.between(1.0, 30.0))
         if "retire" in features and dice.chance(0.15) and len(self.swarm.nodes) > 1:
             worker = dice.pick(self.swarm.nodes).id
-            self._ask(last + dice.spread(0.1, 20.0), wire.Retire, (worker,))
+            self._ask(last + dice.spread(0.1, 20.0), wire.Retire, (worker,), dice.chance(0.3))
         if "publish" in features and dice.chance(0.4):
             name = f"data-{self.client}-{len(self.todo)}"
             at = last + dice.spread(0.01, 5.0)

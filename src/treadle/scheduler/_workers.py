@@ -13,6 +13,7 @@ from treadle.scheduler._events import PeerGone
 from treadle.scheduler._exits import died_of
 from treadle.scheduler._need import again
 from treadle.scheduler._reconcile import reconcile, stop_stale
+from treadle.scheduler._words import named
 from treadle.scheduler._worker import WorkerState
 
 
@@ -156,9 +157,9 @@ def retire(books: Books, client: ClientState, message: wire.Retire) -> None:
         books.send(client, wire.Reply(message.ask, error=text))
         return
     workers = [books.workers[id] for id in dict.fromkeys(message.workers) if id in books.workers]
-    if message.careful and (homes := _homes(workers)):
-        text = f"actors cannot move: {', '.join(homes[:10])} (nothing was done; release them first)"
-        books.send(client, wire.Reply(message.ask, error=text))
+    wrong = _obstacle(books, workers) if message.careful else ""
+    if wrong:
+        books.send(client, wire.Reply(message.ask, error=wrong))
         return
     key = (client.peer, message.ask)
     watch.asks[key] = {ws.id: None for ws in workers}
@@ -166,6 +167,20 @@ def retire(books: Books, client: ClientState, message: wire.Retire) -> None:
         ws.retired_by.append(key)
         departures.drain(books, ws)
     departures.answer(books, *key)
+
+
+def _obstacle(books: Books, workers: list[WorkerState]) -> str:
+    """Why these workers could not go, as things are; empty if they could."""
+    if homes := _homes(workers):
+        return f"actors cannot move: {', '.join(homes[:10])} (nothing was done; release them first)"
+    if all(ws.draining or ws in workers for ws in books.workers.values()):
+        keys = sorted({ts.key for ws in workers for ts in ws.has_what if ts.needed})
+        if keys:
+            return (
+                f"no other worker is there to take what they have: {named(keys, 'result')} "
+                "(nothing was done; release it, or start another worker first)"
+            )
+    return ""
 
 
 def _homes(workers: list[WorkerState]) -> list[str]:

@@ -116,6 +116,20 @@ def test_who_lives_with_an_actor_stays_until_it_is_released():
     assert [type(m) for m in live(cluster, 0.0)] == [wire.Reply, wire.Depart]
 
 
+def test_the_last_workers_are_not_retired_with_care_while_results_are_wanted():
+    cluster = Cluster({"a": 1, "b": 1})
+    cluster.submit("ann", task("x", workers=("a",)))
+    cluster.finish("x")
+    (reply,) = cluster.client("ann", wire.Retire(7, ("b", "a"), careful=True))
+    assert "no other worker is there to take what they have: result x" in reply.error
+    assert not cluster.books.watch.draining
+    assert wire.Drain() in cluster.client("ann", wire.Retire(8, ("b",), careful=True))
+    (reply,) = cluster.client("ann", wire.Retire(9, ("a",), careful=True))
+    assert "result x" in reply.error
+    cluster.release("ann", "x")
+    assert wire.Drain() in cluster.client("ann", wire.Retire(10, ("a",), careful=True))
+
+
 def test_who_has_an_actor_is_not_retired_with_care():
     cluster = Cluster({"a": 1, "b": 1})
     cluster.submit("ann", task("counter", actor=True, workers=("a",)))
