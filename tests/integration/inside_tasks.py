@@ -34,6 +34,15 @@ def fib(n):
     return a.result() + b.result()
 
 
+def fib_slowly(n):
+    time.sleep(0.01)
+    if n < 2:
+        return n
+    here = get_client()
+    parts = [here.submit(fib_slowly, n - k, pure=False, retries=3) for k in (1, 2)]
+    return sum(here.gather(parts))
+
+
 def deep(n):
     return 0 if n == 0 else 1 + get_client().submit(deep, n - 1).result()
 

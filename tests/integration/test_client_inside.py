@@ -20,6 +20,7 @@ from tests.integration.inside_tasks import (
     deep,
     fail,
     fib,
+    fib_slowly,
     inc,
     keep_open,
     keep_unread,
@@ -130,6 +131,31 @@ def test_what_a_killed_task_waited_for_is_stopped(client, tmp_path):
     until(lambda: path.exists() and path.read_text() not in ("", str(child)))  # it is tried again
     until(lambda: not psutil.pid_exists(child) or gone(psutil.Process(child)))
     future.cancel()
+
+
+def test_processes_that_are_killed_while_tasks_wait_for_each_other(client, rng):
+    future = client.submit(fib_slowly, 8)
+    for _ in range(3):
+        killed = kill_a_slot(rng)
+        until(lambda killed=killed: gone(killed))
+    assert future.result(50) == 21
+    del future
+    until(lambda: held(client) == [])
+
+
+def kill_a_slot(rng):
+    """Kill a process that runs tasks, or is about to."""
+    found = []
+
+    def look():
+        node = psutil.Process().children()[-1]
+        found[:] = [slot for zygote in node.children() for slot in zygote.children()]
+        return found
+
+    until(look)
+    slot = rng.choice(found)
+    slot.kill()
+    return slot
 
 
 def test_the_walltime_of_a_task_that_waits_goes_on(client, tmp_path):
