@@ -46,6 +46,14 @@ def test_a_key_is_free_again_when_its_future_is_gone(client):
     assert client.submit(add, 5, key="again").result(20) == 5
 
 
+def test_a_long_chain_may_let_go_of_each_link_as_soon_as_it_has_the_next(client):
+    for start in range(3):
+        future = client.submit(inc, start * 10_000)
+        for _ in range(2_000):
+            future = client.submit(inc, future)
+        assert future.result(20) == start * 10_000 + 2_001
+
+
 def test_a_task_may_take_so_long(client):
     future = client.submit(time.sleep, 60, walltime=0.3)
     with pytest.raises(AppTimeout):

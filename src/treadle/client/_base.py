@@ -83,6 +83,29 @@ class ClientBase:
             home = home_here(self._name, options)
         else:
             home = home_at(address, options, credential)
+        self._keep_books()
+        # A client inside of a task must not replace the world of its cluster's.
+        world = world_here() if _name is None else None
+        echo = bool(options.get("echo", True))
+        self._session = Session(home, name=self._name, lease_s=_lease_s, world=world, echo=echo)
+        self._asker = Asker(self._session)
+        self._session.call_listener = self._told
+        self._session.retry_listener = self._retried
+        self._packer = CallPacker(self._session.depot)
+        try:
+            self._session.start(soon=asynchronous)
+            if not self._own and not asynchronous:
+                self._session.wait_until_welcome(timeout)
+        except BaseException:
+            self._close()
+            raise
+        if set_as_default:
+            _current.opened(self)
+        if _name is None:
+            self._at_exit = partial(_close_if_alive, ref(self))
+            atexit.register(self._at_exit)
+
+    def _keep_books(self) -> None:
         self._lock = threading.Lock()
         #: The futures that are alive, by the results they want.
         self._table: dict[TaskId, Hold] = {}
@@ -95,33 +118,6 @@ class ClientBase:
         self._drawn = CALLS
         self._sweeping = False
         self._closed = False
-        echo = bool(options.get("echo", True))
-        self._session = Session(
-            home,
-            name=self._name,
-            lease_s=_lease_s,
-            world=world_here() if _name is None else None,
-            echo=echo,
-        )
-        self._asker = Asker(self._session)
-        self._session.call_listener = self._told
-        self._session.retry_listener = self._retried
-        self._packer = CallPacker(self._session.depot)
-        try:
-            if asynchronous:
-                self._session.start_soon()
-            else:
-                self._session.start()
-                if not self._own:
-                    self._session.wait_until_welcome(timeout)
-        except BaseException:
-            self._close()
-            raise
-        if set_as_default:
-            _current.opened(self)
-        if _name is None:
-            self._at_exit = partial(_close_if_alive, ref(self))
-            atexit.register(self._at_exit)
 
     # --- questions -------------------------------------------------------------------------------
 
@@ -312,7 +308,7 @@ class ClientBase:
         self._forgotten.append(id)
         if not self._sweeping and not self._closed:
             self._sweeping = True
-            self._session.engine.call_soon(self._sweep)
+            self._session.engine.call_soon(self._sweep_in_turn)
 
     def disown(self, future: ClientFuture[Any]) -> None:
         """See `Owner`."""
@@ -348,13 +344,17 @@ class ClientBase:
             raise self._session.dead
         return self._session
 
-    def _sweep(self) -> None:
-        """Release what nobody here wants any longer."""
+    def _sweep_in_turn(self) -> None:
+        """Release it behind all that was submitted before: that may depend on it."""
         self._sweeping = False
+        self._session.inbox.post(partial(self._sweep, len(self._forgotten)))
+
+    def _sweep(self, most: int | None = None) -> None:
+        """Release what nobody here wants any longer; at most so many."""
         gone = []
         table, forgotten = self._table, self._forgotten
         with self._lock:
-            while forgotten:
+            for _ in range(len(forgotten) if most is None else min(most, len(forgotten))):
                 id = forgotten.popleft()
                 known = table.get(id)
                 if known is not None:
