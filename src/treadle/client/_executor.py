@@ -19,11 +19,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from treadle import wire
 from treadle.client._tasks import TaskCalls
+from treadle.cluster import _wanting
 
 if TYPE_CHECKING:
     from treadle.client._client import Client
@@ -168,7 +170,8 @@ class ClientExecutor(concurrent.futures.Executor):
         session = self._client._session
 
         def placed(_: object) -> None:
-            session.cancel_waiting(ids, "its executor has been shut down")
+            why = "its executor has been shut down"
+            session.do(partial(_wanting.cancel_waiting, ids=ids, reason=why))
 
         # Once something is answered, what was said before has been given to whom is free for it.
         session.request(lambda ask: wire.WhoHas(ask, ()), placed)

@@ -93,7 +93,7 @@ class GraphCalls(TaskCalls):
         self._table.update([(id, held(future, self._on_gone)) for id, future in made.items()])
         names = {id: by_id[id].name for id in made}
         act = partial(submit_graph, tasks=tasks, options=options, wanted=names, uses=run.uses())
-        session.begin(act, run.calls)
+        session.do(act, run.calls)
         if self._closed:
             self._end_all(list(made.values()))
         return futures

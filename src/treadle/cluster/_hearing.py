@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from treadle import wire
 from treadle.cluster._failures import error_of
 from treadle.cluster._rows import ENDED, Bundle
-from treadle.cluster._views import is_open
+from treadle.cluster._views import is_of_kernel, is_open
 from treadle.cluster._wanting import bundle_of, let_go_of, retried
 from treadle.dataflow._sink import Try
 from treadle.wire import Failure, TaskId
@@ -90,7 +90,7 @@ def cancelled(b: Ledger, message: wire.Cancelled) -> None:
         return  # it has been asked for, and what has this key now is another
     was = b.wants.get(id)
     if was is not None and (rows == 1 or type(was) is not str):
-        if type(was) is str or not b.is_of_kernel(id):
+        if type(was) is str or not is_of_kernel(b, id):
             del b.wants[id]
             b.let_go(id)
             b.tell(id, cancelled=True, text=message.reason)
@@ -108,7 +108,7 @@ def cancelled(b: Ledger, message: wire.Cancelled) -> None:
             bundle.tell(id, rows, None)
             b.tell(id, cancelled=True, text=message.reason, rows=rows)
             b.tidy(bundle)
-    elif bundle is not None and not b.is_of_kernel(id) and bundle.revoke(int(id), rows):
+    elif bundle is not None and not is_of_kernel(b, id) and bundle.revoke(int(id), rows):
         b.tell(id, cancelled=True, text=message.reason, rows=rows)
         b.tidy(bundle)
 

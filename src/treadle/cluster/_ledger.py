@@ -20,14 +20,12 @@ from msgspec.structs import replace
 from treadle import wire
 from treadle.cluster._failures import error_of
 from treadle.cluster._hearing import HEARD, text_of, tries_of
+from treadle.cluster._numbers import CALLS as CALLS
+from treadle.cluster._numbers import DATA as DATA
 from treadle.cluster._resources import Asked
 from treadle.cluster._rows import ENDED, Bundle, Bundles
 from treadle.dataflow._sink import RemoteValue, SinkOutcome, SinkTask, Try
 from treadle.wire import Failure, Message, TaskId
-
-#: Numbers of a session's tasks: below are a kernel's, from here on those of calls, then data.
-CALLS: Final = 2**38
-DATA: Final = 2**39
 
 _DEFAULT = wire.Options()
 #: Longest text that a message may have as a name.
@@ -103,7 +101,8 @@ class Ledger:
         self.users: dict[TaskId, int] = {}
         self._batch: list[wire.TaskSpec] = []
         self._table: dict[wire.Options, int] = {}
-        self._beat = 1
+        #: The number of the beat behind what is said now.
+        self.next_beat = 1
         self._ask = 0
 
     def number(self, session: int) -> None:
@@ -225,16 +224,6 @@ class Ledger:
         if named:
             self.say(wire.Cancel(tuple(named), force, reason[:_MOST_NAME]))
 
-    def cancel_waiting(self, ids: Iterable[TaskId], reason: str) -> None:
-        """Stop those of these, rows too, that have not begun; it is told which these were."""
-        if found := tuple(id for id in ids if self._is_open(id)):
-            self.say(wire.Cancel(found, reason=reason[:_MOST_NAME], waiting=True))
-
-    def _is_open(self, id: TaskId) -> bool:
-        if (bundle := self.bundles.find(id)) is not None and isinstance(id, int):
-            return bundle.is_open(id, 1)
-        return type(self.wants.get(id)) is str
-
     def take(self) -> list[Message]:
         """All that is to be sent now; nothing without a scheduler that knows us."""
         if self._batch:
@@ -243,21 +232,16 @@ class Ledger:
             return []
         out, self.out = self.out, []
         if out:
-            self.unacked.append((self._beat, out))
+            self.unacked.append((self.next_beat, out))
         if self._is_new_link and self.standing is not None:
             self._is_new_link = False
             out = [*out, *self.standing()]  # of this link: on the next one it is another
         return out
 
-    @property
-    def next_beat(self) -> int:
-        """The number of the beat behind what is said now."""
-        return self._beat
-
     def beat(self) -> Message:
         """A beat; when it comes back, all before it has been heard."""
-        self._beat += 1
-        return wire.ClientBeat(self._beat - 1)
+        self.next_beat += 1
+        return wire.ClientBeat(self.next_beat - 1)
 
     # --- links -------------------------------------------------------------------------------
 
@@ -334,10 +318,6 @@ class Ledger:
                 self.news.append(message)
             else:
                 handler(self, message)
-
-    def is_of_kernel(self, id: TaskId) -> bool:
-        """Whether it is told as a kernel's task; else it is told as a call."""
-        return type(id) is int and 0 <= id - self.base < CALLS
 
     # --- details -----------------------------------------------------------------------------
 
@@ -452,6 +432,6 @@ class Ledger:
             again.append(wire.Desire(tuple(rest)))
         self.unacked.clear()
         if again:
-            self.unacked.append((self._beat, again))
+            self.unacked.append((self.next_beat, again))
         self._is_new_link = self.standing is not None
         return again

@@ -117,17 +117,19 @@ class Session:
         """The identifier of task 0."""
         return self.ledger.base
 
-    def start(self) -> None:
+    def start(self, *, soon: bool = False) -> None:
         """Have a scheduler, and a link to it soon.
+
+        Args:
+            soon: for who must not block: what goes wrong is told by `welcome`.
 
         Raises:
             ConfigurationError, OSError: there can be none.
         """
-        self.bond.start()
-
-    def start_soon(self) -> None:
-        """The same, for who must not block: what goes wrong is told by `welcome`."""
-        self.call(self.bond.start_again)
+        if soon:
+            self.call(self.bond.start_again)
+        else:
+            self.bond.start()
 
     @property
     def welcome(self) -> LazyFuture[None]:
@@ -164,13 +166,16 @@ class Session:
         """A task as it goes on the wire, with what it was packed from."""
         self.call(partial(self._submit, spec, options, call))
 
-    def begin(self, act: Callable[[Ledger], None], calls: Sequence[Call]) -> None:
-        """Have these calls given away by this, now or when there is a scheduler."""
-        self.call(partial(self._begin, act, calls))
+    def do(self, act: Callable[[Ledger], None], calls: Sequence[Call] | None = None) -> None:
+        """Have this done to the books, and said what they say then.
 
-    def do(self, act: Callable[[Ledger], None]) -> None:
-        """Have this done to the books, and said what they say then."""
-        self.call(partial(self._do, act))
+        Args:
+            calls: what it gives away: it is done when there is a scheduler.
+        """
+        if calls is None:
+            self.call(partial(self._do, act))
+        else:
+            self.call(partial(self._begin, act, calls))
 
     def drop(self, ids: Sequence[TaskId]) -> None:
         """Want the results of these no longer."""
@@ -179,10 +184,6 @@ class Session:
     def cancel(self, ids: Sequence[TaskId], *, force: bool = False, reason: str = "") -> None:
         """Stop these; nothing is told of them any more."""
         self.call(partial(self._cancel, ids, force, reason))
-
-    def cancel_waiting(self, ids: Sequence[TaskId], reason: str) -> None:
-        """Stop those of these that have not begun; they end as cancelled, the others go on."""
-        self.call(partial(self._cancel_waiting, ids, reason))
 
     def request(self, make: Make, answered: Answered) -> None:
         """Ask the scheduler; the answer (None: there is none) is given on the engine thread."""
@@ -263,10 +264,6 @@ class Session:
         self.ledger.cancel(ids, force=force, reason=reason)
         self.touch()
 
-    def _cancel_waiting(self, ids: Iterable[TaskId], reason: str) -> None:
-        self.ledger.cancel_waiting(ids, reason)
-        self.touch()
-
     def ask(self, make: Make, answered: Answered) -> None:
         """Ask the scheduler; the answer is None if there is no scheduler (any more)."""
         if self.dead is not None or self.bond.state in (State.off, State.burying, State.closed):
@@ -319,7 +316,7 @@ class Session:
         if ledger.out or ledger.unused:
             self.flush()
 
-    def unsent(self, message: wire.Message, why: str) -> None:
+    def _unsent(self, message: wire.Message, why: str) -> None:
         """A message of ours is too large for a frame: what it was about ends so."""
         if isinstance(message, wire.Submit):
             ids = tuple(spec.id for spec in message.tasks)

@@ -26,4 +26,4 @@ class SessionEar:
         self._session.bond.lost(link, why)
 
     def unsent(self, link: Link, message: wire.Message, why: str) -> None:
-        self._session.unsent(message, why)
+        self._session._unsent(message, why)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from treadle.cluster._numbers import CALLS
 from treadle.cluster._rows import ENDED
 
 if TYPE_CHECKING:
@@ -23,3 +24,8 @@ def is_open(b: Ledger, id: TaskId) -> bool:
     """Whether a task, or a bundle, has not ended."""
     bundle = b.bundles.find(id)
     return type(b.wants.get(id)) is str or (bundle is not None and bundle.left > 0)
+
+
+def is_of_kernel(b: Ledger, id: TaskId) -> bool:
+    """Whether it is told as a kernel's task; else it is told as a call."""
+    return isinstance(id, int) and 0 <= id - b.base < CALLS

@@ -82,6 +82,16 @@ def cancel(b: Ledger, ids: Iterable[TaskId], *, force: bool, reason: str) -> Non
         b.say(wire.CancelRows(spans_of(rows), force, reason))
 
 
+def cancel_waiting(b: Ledger, ids: Iterable[TaskId], reason: str) -> None:
+    """Stop those of these, rows too, that have not begun; it is told which these were."""
+    if found := tuple(id for id in ids if _is_open(b, id)):
+        b.say(wire.Cancel(found, reason=reason[:_MOST_REASON], waiting=True))
+
+
+def _is_open(b: Ledger, id: TaskId) -> bool:
+    return type(b.wants.get(id)) is str or _open_with(b, id) is not None
+
+
 def _open_with(b: Ledger, id: TaskId) -> Bundle | None:
     """The bundle in which this is a row that is waited for."""
     bundle = b.bundles.find(id)

@@ -266,7 +266,7 @@ def test_a_message_that_is_too_large_ends_its_task_alone(make):
 
     def too_large():
         session.ledger.wants[session.base + 5] = "f"
-        session.unsent(submit, "70 MB is over the limit")
+        session._unsent(submit, "70 MB is over the limit")
 
     on_engine(session, too_large)
     assert "70 MB" in str(heard.wait(5).error())
