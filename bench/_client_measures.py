@@ -13,7 +13,7 @@ from typing import Any
 
 from _client_engines import SLOTS, ClientEngine
 from _clock import percentile
-from _cluster_tasks import add, make, noop, one, total
+from _cluster_tasks import Counter, add, make, noop, one, total
 from _family import CpuClock
 
 Figures = dict[str, float]
@@ -155,6 +155,22 @@ def tree(engine: ClientEngine, size: int) -> Figures:
     return watch.figures(len(graph))
 
 
+def actor(engine: ClientEngine, size: int) -> Figures:
+    """Calls of an actor: one at a time, then all at once."""
+    counter = engine.client.submit(Counter, actor=True).result()
+    counter.add(1).result()
+    times = []
+    for _ in range(size):
+        began = time.perf_counter()
+        counter.add(1).result()
+        times.append(1e6 * (time.perf_counter() - began))
+    watch = Watch()
+    calls = [counter.add(1) for _ in range(size)]
+    if [call.result() for call in calls][-1] != 2 * size + 1:
+        raise ValueError("the actor lost something")
+    return {"p50": percentile(times, 50), **watch.figures(size)}
+
+
 MEASURES: dict[str, Callable[[ClientEngine, int], Figures]] = {
     "submit": submit_loop,
     "map": mapped,
@@ -165,4 +181,5 @@ MEASURES: dict[str, Callable[[ClientEngine, int], Figures]] = {
     "scatter": scattered,
     "chain": chain,
     "tree": tree,
+    "actor": actor,
 }

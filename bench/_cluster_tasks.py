@@ -61,6 +61,18 @@ def spin(seconds: float) -> None:
         pass
 
 
+class Counter:
+    """An actor that adds up."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, number: int) -> int:
+        """What it has come to."""
+        self.count += number
+        return self.count
+
+
 def wait_for_file(path: str) -> None:
     """Occupy a process until the file is there."""
     import os
