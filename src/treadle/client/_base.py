@@ -218,6 +218,12 @@ class ClientBase:
     ) -> None:
         await self._close_aside()
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a Client belongs to its process and cannot be pickled; in a task, call "
+            "treadle.get_client()"
+        )
+
     def __repr__(self) -> str:
         linked = "connected" if self._session.bond.link is not None else "not connected"
         state = "closed" if self._closed else linked
@@ -292,11 +298,6 @@ class ClientBase:
         elif future._client is not self:
             raise ValueError(f"{future!r} belongs to another client")
         return future
-
-    @property
-    def _futures(self) -> _Table:
-        """As it was; to go."""
-        return _Table(self)
 
     # --- for its futures -------------------------------------------------------------------------
 
@@ -414,24 +415,6 @@ def _close_if_alive(client: ref[ClientBase]) -> None:
     found = client()
     if found is not None:
         found._close()
-
-
-class _Table:
-    """The futures of a client as a mapping."""
-
-    def __init__(self, client: ClientBase) -> None:
-        self.client = client
-
-    def __setitem__(self, id: TaskId, future: ClientFuture[Any]) -> None:
-        self.client._table[id] = held(future, self.client._on_gone)
-
-    def get(self, id: TaskId) -> ClientFuture[Any] | None:
-        """See `_find`."""
-        return self.client._find(id)
-
-    def values(self) -> list[ClientFuture[Any]]:
-        """See `_all`."""
-        return self.client._all()
 
 
 def names_of(workers: str | Sequence[str] | None) -> tuple[str, ...]:
