@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import gc
 import importlib.util
+import re
 import subprocess
 import sys
 import textwrap
@@ -18,7 +19,7 @@ import pytest
 
 from tests.integration.cluster_cases import gone, until
 from treadle.client import Client, ClientFuture, get_client
-from treadle.errors import SchedulerLost
+from treadle.errors import SchedulerLost, SerializationError
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -336,6 +337,14 @@ def test_a_task_can_use_it(pool):
             return sum(here.map(square, range(n)))
 
     assert pool.submit(inner, 5).result(20) == 30
+
+
+def test_neither_it_nor_its_client_can_be_pickled_and_both_say_what_can_be_done(client, pool):
+    for mine, hint in ((client, "get_client()"), (pool, "get_client().get_executor()")):
+        with pytest.raises(SerializationError, match=re.escape(f"call treadle.{hint}")):
+            pool.submit(lambda mine=mine: mine)
+        with pytest.raises(SerializationError, match=re.escape(f"call treadle.{hint}")):
+            pool.submit(square, mine)
 
 
 def test_a_scheduler_that_is_lost_ends_all_calls(gate):

@@ -199,6 +199,12 @@ class ClientExecutor(concurrent.futures.Executor):
         self._open.discard(future)
         _held.discard(future)
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "an executor of a Client belongs to its process and cannot be pickled; in a task, call "
+            "treadle.get_client().get_executor()"
+        )
+
     def __repr__(self) -> str:
         state = "shut down" if self._is_shut_down else f"{len(self._open)} calls"
         return f"<ClientExecutor of {self._client!r}: {state}>"
