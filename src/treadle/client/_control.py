@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from treadle import wire
 from treadle.client._base import ClientBase, Flow
 from treadle.client._checks import checked_count, checked_name, checked_names, checked_seconds
-from treadle.client._flows import Pending
 from treadle.client._futures import ClientFuture
-from treadle.client._gates import gate_of
 from treadle.client._nests import each
+from treadle.client._waiting import settled
 from treadle.cluster._ledger import CALLS
 from treadle.cluster._versions import versions_here
 from treadle.errors import TreadleError, UnsupportedFeatureError
@@ -270,10 +269,10 @@ class ControlCalls(ClientBase):
 
     def _all_run(self, futures: Mapping[str, ClientFuture[Any]]) -> Flow[None]:
         """Wait for calls, each of which can run on one worker alone."""
-        gate = gate_of(list(futures.values()), bring=True)
+        calls = list(futures.values())
         while True:
             try:
-                yield Pending(gate, _LOOK_S)
+                yield from settled(calls, len(calls), _LOOK_S, bring=True)
             except TimeoutError:
                 # A task waits for a worker for ever; nobody tells us when one has gone.
                 infos = yield from self._infos(())

@@ -10,9 +10,9 @@ from treadle.client._checks import checked_count, checked_names, checked_seconds
 from treadle.client._datasets import DatasetCalls
 from treadle.client._flows import left, until
 from treadle.client._futures import ClientFuture
-from treadle.client._gates import all_done
 from treadle.client._nests import each
 from treadle.client._parcels import made_of
+from treadle.client._waiting import settled
 from treadle.errors import TreadleError
 from treadle.serialize import pack
 
@@ -83,7 +83,7 @@ class DataCalls(DatasetCalls):
             session.depot.offer_all(new[start : start + _AT_ONCE], workers)
         distinct = list(dict.fromkeys(futures))
         try:
-            yield from all_done(distinct, left(end))
+            yield from settled(distinct, len(distinct), left(end))
             for future in distinct:
                 if (error := future.exception(0)) is not None:
                     raise error
@@ -185,7 +185,7 @@ class DataCalls(DatasetCalls):
         end = until(timeout)
         ids = list(dict.fromkeys(future.id for future in futures))
         try:
-            yield from all_done(futures, left(end))
+            yield from settled(futures, len(futures), left(end))
             if ids:
                 yield from self._copy(ids, copies, workers, left(end))
         except TimeoutError:
@@ -230,7 +230,7 @@ class DataCalls(DatasetCalls):
         ids = list(dict.fromkeys(future.id for future in futures or ()))
         runs = list(runs_of(ids)) if futures is not None else [()]
         try:
-            yield from all_done(futures or (), left(end))
+            yield from settled(futures or (), len(futures or ()), left(end))
             for run in runs:
                 yield from self._ask(_rebalancing(run, workers), left(end))
         except TimeoutError:
