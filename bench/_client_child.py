@@ -1,50 +1,17 @@
-"""One measure of one client in a process of its own: `python _client_child.py ENGINE MEASURE SIZE`.
-
-Prints the figures as one line of JSON, the last one.
-"""
+"""One measure of one client in a process of its own; see `_one_measure`."""
 
 from __future__ import annotations
 
-import sys
-import time
+from typing import Any
+
+from _cluster_tasks import noop
+from _one_measure import run
 
 
-def start_up(name: str) -> dict[str, float]:
-    """From nothing to the first result, with the import of the engine."""
-    import tempfile
-
-    from _cluster_tasks import noop
-
-    began = time.perf_counter()
-    from _client_engines import ENGINES
-
-    with tempfile.TemporaryDirectory() as run_dir:
-        engine = ENGINES[name]()
-        engine.start(run_dir)
-        engine.client.submit(noop, 1).result()
-        seconds = time.perf_counter() - began
-        engine.stop()
-    return {"ms": 1e3 * seconds}
-
-
-def measure(name: str, what: str, size: int) -> dict[str, float]:
-    """Start the engine, take the measure, end the engine."""
-    import tempfile
-
-    from _client_engines import ENGINES
-    from _client_measures import MEASURES
-
-    with tempfile.TemporaryDirectory() as run_dir:
-        engine = ENGINES[name]()
-        engine.start(run_dir)
-        figures = MEASURES[what](engine, size)
-        engine.stop()
-    return figures
+def first(engine: Any) -> None:
+    """A first result."""
+    engine.client.submit(noop, 1).result()
 
 
 if __name__ == "__main__":
-    name, what, size = sys.argv[1:]
-    result = start_up(name) if what == "start" else measure(name, what, int(size))
-    import json
-
-    print(json.dumps(result), flush=True)
+    run("_client_engines", "_client_measures", first)

@@ -1,53 +1,20 @@
-"""One measure of one engine in a process of its own: `python _cluster_child.py ENGINE MEASURE SIZE`.
-
-Prints the figures as one line of JSON, the last one.
-"""
+"""One measure of one engine in a process of its own; see `_one_measure`."""
 
 from __future__ import annotations
 
-import sys
-import time
+from typing import Any
+
+from _cluster_tasks import noop
+from _one_measure import run
 
 
-def start_up(name: str) -> dict[str, float]:
-    """From nothing to the first result, with the import of the engine."""
-    import tempfile
-
-    from _cluster_tasks import noop
-
-    began = time.perf_counter()
-    from _cluster_engines import ENGINES
-
-    with tempfile.TemporaryDirectory() as run_dir:
-        engine = ENGINES[name]()
-        engine.start(run_dir)
-        if engine.submits:
-            engine.result(engine.app(noop)(1))
-        else:
-            list(engine.map(noop, [1]))
-        seconds = time.perf_counter() - began
-        engine.stop()
-    return {"ms": 1e3 * seconds}
-
-
-def measure(name: str, what: str, size: int) -> dict[str, float]:
-    """Start the engine, take the measure, end the engine."""
-    import tempfile
-
-    from _cluster_engines import ENGINES
-    from _cluster_measures import MEASURES
-
-    with tempfile.TemporaryDirectory() as run_dir:
-        engine = ENGINES[name]()
-        engine.start(run_dir)
-        figures = MEASURES[what](engine, size)
-        engine.stop()
-    return figures
+def first(engine: Any) -> None:
+    """A first result."""
+    if engine.submits:
+        engine.result(engine.app(noop)(1))
+    else:
+        list(engine.map(noop, [1]))
 
 
 if __name__ == "__main__":
-    name, what, size = sys.argv[1:]
-    result = start_up(name) if what == "start" else measure(name, what, int(size))
-    import json
-
-    print(json.dumps(result), flush=True)
+    run("_cluster_engines", "_cluster_measures", first)

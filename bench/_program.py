@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from _machine import facts
-from _runs import Book, Kind, run_all
+from _runs import Kind, run_all
 from _table import as_json, as_markdown
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Comparison:
     """What is compared: `scripts/bench NAME`.
 
     `child`: the program that takes one measure of one engine. `repeat`: runs of each by default.
-    `draw`: makes a plot of the figures, if it can be made here.
+    `plots`: a plot is drawn, if there are figures and matplotlib is installed.
     """
 
     name: str
@@ -35,7 +36,7 @@ class Comparison:
     rows: Sequence[Row]
     child: Path
     repeat: int
-    draw: Callable[[Book, Mapping[str, Kind], Path], None] | None = None
+    plots: bool = False
 
     def run(self, argv: list[str]) -> int:
         """Measure, print, write into `bench/results/`."""
@@ -58,8 +59,10 @@ class Comparison:
         (options.out / f"{self.name}.md").write_text(table, encoding="utf-8")
         report = as_json(book, options.engines, where, options.repeat)
         (options.out / f"{self.name}.json").write_text(report, encoding="utf-8")
-        if self.draw is not None:
-            self.draw(book, engines, options.out / f"{self.name}.svg")
+        if self.plots and book.values and find_spec("matplotlib") is not None:
+            from _cluster_plot import draw
+
+            draw(book, self.rows, engines, options.out / f"{self.name}.svg")
         print(table, end="")
         return 0
 

@@ -7,17 +7,11 @@ installed is named and left out. A full run takes five minutes; `--scale 0.1` a 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from _client_engines import ENGINES
 from _program import Comparison
 from _rows import Measure, Row
-
-if TYPE_CHECKING:
-    from _runs import Book, Kind
 
 ALL = tuple(ENGINES)
 
@@ -57,14 +51,6 @@ ROWS = (
 )
 
 
-def plot(book: Book, engines: Mapping[str, Kind], path: Path) -> None:
-    """Draw the figures, if there are any, where matplotlib is installed."""
-    if book.values and find_spec("matplotlib") is not None:
-        from _cluster_plot import draw
-
-        draw(book, ROWS, engines, path)
-
-
 CLIENT = Comparison(
     name="client",
     heading="What a client costs",
@@ -74,7 +60,7 @@ CLIENT = Comparison(
     rows=ROWS,
     child=Path(__file__).with_name("_client_child.py"),
     repeat=3,
-    draw=plot,
+    plots=True,
 )
 
 if __name__ == "__main__":

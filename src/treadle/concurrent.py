@@ -23,6 +23,7 @@ from treadle.app.python import PythonApp
 from treadle.data_provider.files import File
 from treadle.dataflow.dflow import DataFlowKernel, DataFlowKernelLoader
 from treadle.errors import NoDataFlowKernelError
+from treadle.serialize._by_name import hide
 
 if TYPE_CHECKING:
     from treadle.config import Config
@@ -239,31 +240,14 @@ class TreadlePoolExecutor(Executor):
             self._kernel.cleanup()
 
 
-class _ByName:
-    """Calls a function with some keyword arguments that arrive as the last positional ones."""
-
-    def __init__(self, func: Callable[..., Any], names: tuple[str, ...]) -> None:
-        self.func = func
-        self.names = names
-        self.__name__ = getattr(func, "__name__", type(func).__name__)
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        split = len(args) - len(self.names)
-        named = dict(zip(self.names, args[split:], strict=True))
-        return self.func(*args[:split], **named, **kwargs)
-
-
 def _by_name(
     fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
 ) -> tuple[Callable[..., Any], Sequence[Any], dict[str, Any]]:
     """Hide from kernel and executor the keywords that are the function's own affair."""
-    names = tuple(name for name in kwargs if name in _MEANT_OTHERWISE)
-    if "outputs" in names and _are_files(kwargs["outputs"]):
-        names = tuple(name for name in names if name != "outputs")
-    if not names:
-        return fn, args, kwargs
-    rest = {name: value for name, value in kwargs.items() if name not in names}
-    return _ByName(fn, names), (*args, *(kwargs[name] for name in names)), rest
+    names = _MEANT_OTHERWISE
+    if _are_files(kwargs.get("outputs")):
+        names = names - {"outputs"}
+    return hide(names, fn, args, kwargs)
 
 
 def _are_files(value: Any) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import gc
-import importlib.util
 import re
 import subprocess
 import sys
@@ -17,20 +16,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.cluster_cases import gone, until
+from tests.integration.cluster_cases import until
+from tests.standard_tests import needs_standard_tests, run_standard_tests
 from treadle.client import Client, ClientFuture, get_client
 from treadle.errors import SchedulerLost, SerializationError
 
-pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture(autouse=True)
-def no_process_is_left():
-    before = psutil.Process().children(recursive=True)
-    yield
-    mine = [p for p in psutil.Process().children(recursive=True) if p not in before]
-    _, alive = psutil.wait_procs(mine, timeout=10)
-    assert [process.cmdline() for process in alive if not gone(process)] == []
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("no_process_is_left")]
 
 
 @pytest.fixture
@@ -469,15 +460,6 @@ STANDARD_TESTS = """
 
 
 @pytest.mark.timeout(150)
-@pytest.mark.skipif(
-    importlib.util.find_spec("test") is None
-    or importlib.util.find_spec("test.test_concurrent_futures") is None,
-    reason="this distribution of Python comes without its own tests",
-)
+@needs_standard_tests
 def test_it_passes_the_interpreters_own_tests_of_executors(tmp_path: Path) -> None:
-    (tmp_path / "standard.py").write_text(textwrap.dedent(STANDARD_TESTS))
-    done = subprocess.run(
-        [sys.executable, "standard.py"], cwd=tmp_path, capture_output=True, text=True, timeout=140
-    )
-    assert done.returncode == 0, done.stderr
-    assert "OK" in done.stderr
+    assert "OK" in run_standard_tests(STANDARD_TESTS, tmp_path, 140)

@@ -18,16 +18,7 @@ from tests.integration.cluster_cases import gone, until
 from treadle.client import Client, ClientFuture
 from treadle.errors import ConfigurationError, KeyConflict, SchedulerLost, TreadleError
 
-pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture(autouse=True)
-def no_process_is_left():
-    before = psutil.Process().children(recursive=True)
-    yield
-    mine = [p for p in psutil.Process().children(recursive=True) if p not in before]
-    _, alive = psutil.wait_procs(mine, timeout=10)
-    assert [process.cmdline() for process in alive if not gone(process)] == []
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("no_process_is_left")]
 
 
 @pytest.fixture

@@ -32,16 +32,7 @@ from treadle.errors import (
 )
 from treadle.executors import ClusterExecutor
 
-pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture(autouse=True)
-def no_process_is_left():
-    before = psutil.Process().children(recursive=True)
-    yield
-    mine = [p for p in psutil.Process().children(recursive=True) if p not in before]
-    _, alive = psutil.wait_procs(mine, timeout=10)
-    assert [process.cmdline() for process in alive if not gone(process)] == []
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("no_process_is_left")]
 
 
 @pytest.fixture

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
-import importlib.util
-import subprocess
-import sys
-import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.standard_tests import needs_standard_tests, run_standard_tests
 from treadle.concurrent import TreadlePoolExecutor
 from treadle.config import Config
 from treadle.data_provider.files import File
@@ -334,14 +331,6 @@ STANDARD_TESTS = """
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.skipif(
-    importlib.util.find_spec("test") is None
-    or importlib.util.find_spec("test.test_concurrent_futures") is None,
-    reason="this distribution of Python comes without its own tests",
-)
+@needs_standard_tests
 def test_it_passes_the_interpreters_own_tests_of_executors(tmp_path: Path) -> None:
-    (tmp_path / "standard.py").write_text(textwrap.dedent(STANDARD_TESTS))
-    done = subprocess.run(
-        [sys.executable, "standard.py"], cwd=tmp_path, capture_output=True, text=True, timeout=110
-    )
-    assert done.returncode == 0, done.stderr
+    assert "OK" in run_standard_tests(STANDARD_TESTS, tmp_path, 110)

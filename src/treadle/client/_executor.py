@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from treadle import wire
 from treadle.client._tasks import TaskCalls
 from treadle.cluster import _wanting
+from treadle.serialize._by_name import hide
 
 if TYPE_CHECKING:
     from treadle.client._client import Client
@@ -87,11 +88,7 @@ class ClientExecutor(concurrent.futures.Executor):
             SerializationError: something cannot be pickled; the text has the path.
         """
         self._check_open()
-        target: Callable[..., T] = fn
-        values: tuple[Any, ...] = args
-        named: dict[str, Any] = kwargs
-        if not _TAKEN.isdisjoint(kwargs):
-            target, values, named = _by_name(fn, args, kwargs)
+        target, values, named = hide(_TAKEN, fn, args, kwargs)
         future: ClientFuture[T] = self._client.submit(target, *values, **{**named, **self._options})
         self._keep((future,))
         return future
@@ -235,29 +232,6 @@ class _AtExit:
         """The program ends."""
         cls.has_come = True
         concurrent.futures.wait(list(_held))
-
-
-class _ByName:
-    """Calls a function with some keyword arguments that arrive as the last positional ones."""
-
-    def __init__(self, func: Callable[..., Any], names: tuple[str, ...]) -> None:
-        self.func = func
-        self.names = names
-        self.__name__ = getattr(func, "__name__", type(func).__name__)
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        split = len(args) - len(self.names)
-        named = dict(zip(self.names, args[split:], strict=True))
-        return self.func(*args[:split], **named, **kwargs)
-
-
-def _by_name(
-    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """Hide from the client the keywords that are the function's own affair."""
-    names = tuple(name for name in kwargs if name in _TAKEN)
-    rest = {name: value for name, value in kwargs.items() if name not in names}
-    return _ByName(fn, names), (*args, *(kwargs[name] for name in names)), rest
 
 
 def _results(
