@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import CancelledError
 from concurrent.futures import wait as wait_for_any
+from weakref import ref
 
 import pytest
 
@@ -244,3 +245,25 @@ def test_an_awaited_future_that_is_given_up_is_cancelled(own_client, tmp_path):
         return future
 
     assert asyncio.run(main()).cancelled()
+
+
+def test_who_has_seen_a_failure_does_not_keep_its_future(client):
+    future = client.submit(fail, "so be it")
+    gone = ref(future)
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="so be it"):
+            future.result()
+        del future
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_keys_that_no_wire_takes_harm_nothing(client):
+    kept = client.submit(inc, 1)
+    for key in ("", 5, "x" * 2_000):
+        with pytest.raises(ValueError, match="key"):
+            client.submit(inc, 2, key=key)
+    assert client.gather([kept, client.submit(inc, 2)]) == [2, 3]

@@ -16,6 +16,7 @@ from weakref import ref
 
 from treadle.client import _current
 from treadle.client._asker import Asker
+from treadle.client._checks import checked_name
 from treadle.client._flows import Flow, Pending, await_for, wait_for
 from treadle.client._futures import ClientFuture, Hold, held, is_bound
 from treadle.client._homes import CONNECTION_FILE, home_at, home_here
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from treadle.dataflow._sink import SinkOutcome
     from treadle.wire import TaskId
 
-__all__ = ["ANSWER_S", "HELLO_S", "ClientBase", "Flow", "Pending", "names_of"]
+__all__ = ["ANSWER_S", "HELLO_S", "ClientBase", "Flow", "Pending"]
 
 T = TypeVar("T")
 
@@ -77,7 +78,9 @@ class ClientBase:
         self.asynchronous = asynchronous
         self._own = address is None
         self._timeout = timeout
-        self._name = _name or f"client/{name}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._name = (
+            _name or f"{checked_name('name', name)[:200]}-{os.getpid()}-{secrets.token_hex(3)}"
+        )
         home: Home
         if address is None:
             home = home_here(self._name, options)
@@ -415,13 +418,6 @@ def _close_if_alive(client: ref[ClientBase]) -> None:
     found = client()
     if found is not None:
         found._close()
-
-
-def names_of(workers: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Names of workers, however they were given."""
-    if workers is None:
-        return ()
-    return (workers,) if isinstance(workers, str) else tuple(workers)
 
 
 def _settle(failed: Sequence[tuple[ClientFuture[Any], SinkOutcome]]) -> None:

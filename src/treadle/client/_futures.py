@@ -143,7 +143,10 @@ class ClientFuture(LazyFuture[T]):
             self._wait(timeout)
         if self._remote is not None:
             self._load(until)
-        return LazyFuture.result(self)
+        try:
+            return LazyFuture.result(self)
+        finally:
+            del self  # the traceback holds this frame, which would hold the future
 
     def _load(self, until: float | None) -> None:
         loading = self._loading

@@ -10,7 +10,8 @@ from treadle import wire
 from treadle.client._evaluate import same
 from treadle.client._futures import ClientFuture, held
 from treadle.client._graph import Graph, Literal, Node, graph_of
-from treadle.client._tasks import TaskCalls, options_of
+from treadle.client._options import options_of
+from treadle.client._tasks import TaskCalls
 from treadle.cluster._calls import Call, Ref
 from treadle.cluster._graphs import submit_graph
 from treadle.errors import SerializationError

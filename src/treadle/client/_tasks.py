@@ -15,16 +15,17 @@ from concurrent.futures import CancelledError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED
 from functools import partial
 from hashlib import blake2b
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from treadle import wire
 from treadle.client._actors import ActorFuture, packing
-from treadle.client._base import ClientBase, Flow, names_of
+from treadle.client._base import ClientBase, Flow
+from treadle.client._checks import checked_name
 from treadle.client._flows import await_for, wait_for
 from treadle.client._futures import ClientFuture, held
 from treadle.client._map import MOST_ROWS, Maps, bundles, packed_rows
 from treadle.client._nests import LEFT_OUT, each, replaced
+from treadle.client._options import keys_of, metadata_of, options_of
 from treadle.client._waiting import settled
 from treadle.cluster import _wanting
 from treadle.errors import SchedulerLost
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from treadle.cluster._calls import Call
     from treadle.wire import TaskId
 
-_DEFAULT = wire.Options()
 _STOPPED = (CANCELLED, CANCELLED_AND_NOTIFIED)
 
 
@@ -82,7 +82,9 @@ class TaskCalls(ClientBase):
             SerializationError: something cannot be pickled; the text has the path.
         """
         options = options_of(workers, resources, retries, priority, allow_other_workers, walltime)
-        shown = None if metadata is None else dict(metadata)
+        shown = metadata_of(metadata)
+        if key is not None:
+            checked_name("key", key)
         if actor:
             kind = partial(ActorFuture, maker=func)
             return self._submit(
@@ -118,7 +120,9 @@ class TaskCalls(ClientBase):
             batch_size: so many rows, at most, are sent at once.
         """
         options = options_of(workers, resources, retries, priority, allow_other_workers, walltime)
-        shown = None if metadata is None else dict(metadata)
+        shown = metadata_of(metadata)
+        if not iterables:
+            raise TypeError("map takes at least one iterable beside the function")
         rows = list(zip(*iterables, strict=False))
         if not rows:
             return []
@@ -126,7 +130,7 @@ class TaskCalls(ClientBase):
             futures = self._map(func, rows, kwargs, options, pure, shown, batch_size)
             if futures is not None:
                 return futures
-        keys = _keys(key, len(rows))
+        keys = keys_of(key, len(rows))
         make: dict[str, Any] = {"metadata": shown, "actor": actor}
         if actor:
             make["kind"] = partial(ActorFuture, maker=func)
@@ -378,55 +382,8 @@ def _result(errors: str, future: ClientFuture[Any]) -> Any:
         return LEFT_OUT
 
 
-def _keys(key: str | Sequence[str] | None, count: int) -> Sequence[str | None]:
-    """A key for each row."""
-    if key is None:
-        return [None] * count
-    if isinstance(key, str):
-        return [f"{key}-{row}" for row in range(count)]
-    if len(key) != count:
-        raise ValueError(f"key has {len(key)} keys, and there are {count} rows: give one for each")
-    return key
-
-
 def _not_callable(func: Any) -> TypeError:
     return TypeError(f"{func!r} is no function: give the function first, then its arguments")
-
-
-def options_of(
-    workers: str | Sequence[str] | None,
-    resources: Mapping[str, float] | None,
-    retries: int,
-    priority: float,
-    loose: bool,
-    walltime: float | None,
-) -> wire.Options:
-    """What tasks ask for, as the scheduler reads it.
-
-    Raises:
-        ValueError: that cannot be asked for.
-    """
-    plain = workers is None and not resources and walltime is None
-    if plain and not loose and retries == 0 and type(priority) is int and priority == 0:
-        return _DEFAULT  # nearly always
-    if loose and workers is None:
-        raise ValueError("allow_other_workers=True goes with workers=...")
-    if type(retries) is not int or not 0 <= retries < 2**31:
-        raise ValueError(f"retries={retries!r}: give a whole number of at least 0")
-    number: object = priority
-    if not isinstance(number, Real) or not -1e300 <= priority <= 1e300:
-        raise ValueError(f"priority={priority!r}: give a finite number")
-    if walltime is not None and not 0 < float(walltime) <= 1e9:
-        raise ValueError(f"walltime={walltime!r}: give seconds, more than 0")
-    amounts = tuple(sorted((str(k), float(v)) for k, v in (resources or {}).items()))
-    return wire.Options(
-        priority=-float(priority),
-        retries=retries,
-        resources=amounts,
-        workers=names_of(workers),
-        loose=loose,
-        walltime_s=None if walltime is None else float(walltime),
-    )
 
 
 def _name_of(func: Any) -> str:
