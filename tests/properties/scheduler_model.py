@@ -326,6 +326,30 @@ class World:
             client.wishes.pop(id, None)
         self.say(client, wire.Release(tuple(unit)))
 
+    def rows(self, client: ClientSim, pick: Pick) -> None:
+        """Rows of a bundle of its own are wanted no longer, or stopped, and others stay."""
+        self.read(client)
+        own = [
+            (plan.bundle, plan.rows)
+            for id in client.wishes
+            if isinstance((plan := self.plans[id]).bundle, int)
+            and wire.session_of(plan.bundle) == client.session
+        ]
+        if not own:
+            return
+        bundle, rows = pick(own)
+        assert isinstance(bundle, int)
+        first = pick(range(rows))
+        span = (bundle + first, pick(range(1, rows - first + 1)))
+        named = rows_of(*span)
+        if pick((True, False)):
+            for id in named:
+                client.wishes.pop(id, None)
+            self.say(client, wire.ReleaseRows((span,)))
+        else:
+            self.stopped.update(dict.fromkeys(named))
+            self.say(client, wire.CancelRows((span,), pick((True, False))))
+
     def linger(self, client: ClientSim, pick: Pick) -> None:
         """As `release`, but somebody else may be about to want it."""
         unit = self.plans[pick(list(client.wishes))].unit

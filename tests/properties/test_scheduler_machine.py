@@ -53,6 +53,12 @@ def _release(world: World, pick: Pick) -> None:
         world.release(client, pick)
 
 
+def _rows(world: World, pick: Pick) -> None:
+    client = _wisher(world, pick)
+    if client is not None:
+        world.rows(client, pick)
+
+
 def _linger(world: World, pick: Pick) -> None:
     client = _wisher(world, pick)
     if client is not None:
@@ -177,6 +183,7 @@ CLIENT_RULES = (
     _submit,
     _scatter,
     _release,
+    _rows,
     _linger,
     _restart,
     _cancel,
