@@ -19,7 +19,7 @@ from treadle.scheduler._end import done, erred
 from treadle.scheduler._need import need
 from treadle.scheduler._order import Cycle, depth_first_order
 from treadle.scheduler._relations import add, each
-from treadle.scheduler._release import want
+from treadle.scheduler._release import relax, want
 from treadle.scheduler._task import Rare, TaskState, first_rank
 from treadle.scheduler._transitions import ERRED, MEMORY, RELEASED
 from treadle.wire import NUMBER_BITS, Options, Refused, Submit, TaskId, TaskSpec
@@ -34,6 +34,8 @@ _SHOWN = 8
 
 def submit(books: Books, client: ClientState, message: Submit) -> None:
     """Admit tasks, and have computed what the client wants of them."""
+    if books.slack and any(_is_over(books, spec) for spec in message.tasks):
+        relax(books)
     wrong = _first_fault(books, client, message)
     orders: Sequence[int] = range(len(message.tasks))
     if wrong is None and message.graph:
@@ -98,6 +100,15 @@ def _within(
         ]
         options = [books.options.setdefault(option, option) for option in options]
     return parent.rank - len(message.tasks), options
+
+
+def _is_over(books: Books, spec: TaskSpec) -> bool:
+    """Whether a key is known for what nobody needs any longer, and would be served by its past.
+
+    A frame may let go of a task that has failed, and submit it again.
+    """
+    ts = books.tasks.get(spec.id)
+    return ts is not None and not ts.needed and (ts.code == ERRED or ts.run_spec != spec.run_spec)
 
 
 def _admit(

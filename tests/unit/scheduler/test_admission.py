@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.unit.scheduler.harness import Cluster, task
+from tests.unit.scheduler.harness import Cluster, finished, raised, task
 from treadle import wire
 from treadle.wire import task_id
 
@@ -112,3 +112,45 @@ def test_what_is_new_in_a_message_that_comes_again_is_told_once():
     cluster.fail("a")
     told = cluster.submit("ann", task("a"), task("b", "a"))
     assert sorted(m.id for m in told if isinstance(m, wire.Erred)) == ["a", "b"]
+
+
+def again(**more):
+    """Frames that let go of a task and submit it anew."""
+    spec = {**task("x")["spec"], **more}
+    return [wire.Release(("x",)), wire.Submit((wire.TaskSpec(**spec),))]
+
+
+def test_what_has_failed_is_tried_anew_if_it_is_let_go_of_and_comes_again():
+    cluster = Cluster({"a": 1})
+    cluster.submit("ann", task("x"))
+    cluster.drive(raised)
+    cluster.step(again(), "client/ann")
+    cluster.drive(finished)
+    assert cluster.books.tasks["x"].state == "memory"
+
+
+def test_a_key_that_is_let_go_of_is_free_for_other_work_at_once():
+    cluster = Cluster({"a": 1})
+    cluster.submit("ann", task("x"))
+    cluster.drive(finished)
+    sent = cluster.step(again(run_spec=b"other work"), "client/ann")
+    assert not [m for m in sent if isinstance(m, wire.Refused)]
+    cluster.drive(finished)
+    assert cluster.books.tasks["x"].run_spec == b"other work"
+
+
+def test_a_result_that_is_let_go_of_and_wanted_again_stays():
+    cluster = Cluster({"a": 1})
+    cluster.submit("ann", task("x"))
+    cluster.drive(finished)
+    cluster.step(again(), "client/ann")
+    assert cluster.books.tasks["x"].state == "memory"
+
+
+def test_a_key_that_somebody_else_wants_is_not_free():
+    cluster = Cluster({"a": 1}, clients=("ann", "ben"))
+    cluster.submit("ann", task("x"))
+    cluster.client("ben", wire.Desire(("x",)))
+    cluster.drive(finished)
+    sent = cluster.step(again(run_spec=b"other work"), "client/ann")
+    assert [m.kind for m in sent if isinstance(m, wire.Refused)] == ["key"]
