@@ -165,7 +165,12 @@ class Maps:
         return None
 
     def keep(self, seal: bytes, futures: Sequence[ClientFuture[Any]]) -> None:
-        """Know this map for a while."""
-        self._known[seal] = list(map(ref, futures))
+        """Know this map for a while, as long as its futures live: they go together, mostly."""
+
+        def gone(first: ref[ClientFuture[Any]]) -> None:
+            if (known := self._known.get(seal)) is not None and known[0] is first:
+                self._known.pop(seal, None)
+
+        self._known[seal] = [ref(futures[0], gone), *map(ref, futures[1:])]
         if len(self._known) > _MOST_MAPS:
             self._known.pop(next(iter(self._known)), None)
