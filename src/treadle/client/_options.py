@@ -81,7 +81,7 @@ def keys_of(key: str | Sequence[str] | None, count: int) -> Sequence[str | None]
         return [checked_name("key", f"{key}-{row}") for row in range(count)]
     given: object = key
     if not isinstance(given, Sequence) or len(key) != count:
-        raise ValueError(f"key={key!r}: there are {count} rows; give a prefix, or a key for each")
+        raise ValueError(f"key={key!r}: there are {count} rows: give one for each, or a prefix")
     return [checked_name("key", each) for each in key]
 
 
