@@ -34,7 +34,9 @@ def test_fault_01_an_idle_slot_that_is_killed_is_replaced_within_two_seconds(run
         c.innocents(4)
         until(lambda: len(c.slots()) == 2)
         before = {p.pid for p in c.slots()}
-        c.slots()[0].kill()
+        victim = c.slots()[0]
+        victim.kill()
+        until(lambda: gone(victim))
         until(lambda: len({p.pid for p in c.slots() if not gone(p)}) == 2, timeout_s=2)
         assert {p.pid for p in c.slots()} != before
         future = c.call(twice, 4)

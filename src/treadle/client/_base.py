@@ -78,9 +78,9 @@ class ClientBase:
         self.asynchronous = asynchronous
         self._own = address is None
         self._timeout = timeout
-        self._name = (
-            _name or f"{checked_name('name', name)[:200]}-{os.getpid()}-{secrets.token_hex(3)}"
-        )
+        unique = f"{checked_name('name', name)[:200]}-{os.getpid()}-{secrets.token_hex(3)}"
+        # `client/` is part of the name: a credential for clients proves those below `client/client`.
+        self._name = _name or f"client/{unique}"
         home: Home
         if address is None:
             home = home_here(self._name, options)
